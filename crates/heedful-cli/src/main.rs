@@ -1,0 +1,3 @@
+//! The `heedful` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Exact attention on CPUs that can be looked into.

@@ -1,5 +1,7 @@
 //! What every architecture offers: a training step, and a decoder that takes one token at a time and shows what it looked at.
 
+pub mod config;
+
 use heedful_nn::{Gradients, Parameters, Workspace};
 
 /// One worker's part of a batch: sentence pairs as token ids.

@@ -1,0 +1,224 @@
+//! What a training run is made of: data, tokenizer, model, training, decoding and the card of the model that comes out.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::ModelConfig;
+
+/// Everything that decides what a training run does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Where the text comes from and what is left out of it.
+    pub data: DataConfig,
+    /// How text becomes tokens.
+    pub tokenizer: TokenizerConfig,
+    /// The architecture and its sizes.
+    pub model: ModelConfig,
+    /// How the weights are found.
+    pub training: RunConfig,
+    /// How sentences are translated when the model is validated.
+    pub decoding: DecodingConfig,
+    /// What the model file says about itself.
+    pub card: CardConfig,
+}
+
+/// Where the text comes from and what is left out of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training pairs: one TSV file, or a source file and a target file with one sentence a line; `.gz` is unpacked.
+    pub train: Vec<PathBuf>,
+    /// Validation pairs in the same form; none: the last [`Self::held_out`] pairs of the training data.
+    pub valid: Vec<PathBuf>,
+    /// How many training pairs are set aside for validation if `valid` is empty.
+    pub held_out: usize,
+    /// The TSV column that holds the source, counted from 1.
+    pub source_column: usize,
+    /// The TSV column that holds the target, counted from 1.
+    pub target_column: usize,
+    /// The source language's name, for the model card.
+    pub source_language: String,
+    /// The target language's name, for the model card.
+    pub target_language: String,
+    /// Pairs with more words on either side are left out.
+    pub max_words: usize,
+    /// Pairs where one side has this many times the words of the other are left out; 0 keeps all.
+    pub max_ratio: f32,
+    /// Whether repeated pairs are left out.
+    pub drop_duplicates: bool,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            train: Vec::new(),
+            valid: Vec::new(),
+            held_out: 1000,
+            source_column: 1,
+            target_column: 2,
+            source_language: String::new(),
+            target_language: String::new(),
+            max_words: 100,
+            max_ratio: 4.0,
+            drop_duplicates: true,
+        }
+    }
+}
+
+/// How text becomes tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerConfig {
+    /// How many tokens the joint vocabulary of both languages has at most.
+    pub vocabulary: usize,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self { vocabulary: 8000 }
+    }
+}
+
+/// How the learning rate changes after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleConfig {
+    /// It stays.
+    Constant,
+    /// With `1 / sqrt(update)` (Vaswani et al. 2017, section 5.3).
+    #[default]
+    InverseSqrt,
+    /// Straight down to zero at the last update; needs a limit of updates.
+    Linear,
+}
+
+/// What decides which validation was the best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// The lowest loss per token.
+    Loss,
+    /// The highest BLEU of the translated validation sentences.
+    #[default]
+    Bleu,
+}
+
+/// How the weights are stored in the model file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// 32 bits, exactly as trained.
+    F32,
+    /// 16 bits, IEEE 754 binary16.
+    #[default]
+    F16,
+    /// 8 bits with one scale per row of a matrix; vectors have 16 bits.
+    I8,
+}
+
+/// How the weights are found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// The folder for checkpoints, metrics and the model file.
+    pub output: PathBuf,
+    /// All randomness is a function of this number and of the position in the run.
+    pub seed: u64,
+    /// Target tokens in one update, about.
+    pub batch_tokens: usize,
+    /// Parts that a batch is cut into, which then run at the same time. The result depends on it, but not on the number of threads.
+    pub shards: usize,
+    /// How much of each target's probability mass is spread over the whole vocabulary.
+    pub label_smoothing: f32,
+    /// The probability with which an activation is dropped.
+    pub dropout: f32,
+    /// The highest learning rate, reached at the end of the warm-up.
+    pub learning_rate: f32,
+    /// What follows the warm-up.
+    pub schedule: ScheduleConfig,
+    /// Updates over which the learning rate grows from zero.
+    pub warmup: u64,
+    /// Decay of the weights per update, times the learning rate (AdamW).
+    pub weight_decay: f32,
+    /// The largest norm of a gradient; longer ones are shortened to it. 0 leaves them.
+    pub clip: f32,
+    /// Stop after this many passes over the data; 0 is no limit.
+    pub epochs: u64,
+    /// Stop after this many updates; 0 is no limit.
+    pub updates: u64,
+    /// Stop after this many minutes of training; 0 is no limit.
+    pub minutes: f64,
+    /// Updates between validations.
+    pub validate_every: u64,
+    /// Stop after this many validations in a row without a new best; 0 is never.
+    pub patience: u64,
+    /// What the best validation is.
+    pub keep_best: Criterion,
+    /// How many of the best checkpoints are averaged for the model file; 1 takes the best as it is.
+    pub average: usize,
+    /// Updates between checkpoints; a stop and every validation write one too.
+    pub checkpoint_every: u64,
+    /// How the weights are stored in the model file.
+    pub storage: Storage,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            output: PathBuf::from("model"),
+            seed: 1,
+            batch_tokens: 4096,
+            shards: 4,
+            label_smoothing: 0.1,
+            dropout: 0.1,
+            learning_rate: 0.001,
+            schedule: ScheduleConfig::InverseSqrt,
+            warmup: 1000,
+            weight_decay: 0.0,
+            clip: 1.0,
+            epochs: 20,
+            updates: 0,
+            minutes: 0.0,
+            validate_every: 500,
+            patience: 10,
+            keep_best: Criterion::Bleu,
+            average: 5,
+            checkpoint_every: 500,
+            storage: Storage::F16,
+        }
+    }
+}
+
+/// How sentences are translated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DecodingConfig {
+    /// Hypotheses that are kept at each step; 1 is greedy.
+    pub beam: usize,
+    /// Scores are divided by `length^length_penalty`.
+    pub length_penalty: f32,
+    /// The most tokens that a translation may have.
+    pub max_length: usize,
+}
+
+impl Default for DecodingConfig {
+    fn default() -> Self {
+        Self { beam: 5, length_penalty: 1.0, max_length: 200 }
+    }
+}
+
+/// What the model file says about itself, beside what is known from the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CardConfig {
+    /// The model's name.
+    pub name: String,
+    /// What the model was trained on, and where that can be had.
+    pub data: String,
+    /// The licence of the weights.
+    pub licence: String,
+    /// Whom the data's licence asks to be named.
+    pub attribution: String,
+}

@@ -1,0 +1,135 @@
+//! Which architecture a model has and how large it is; the size of the vocabulary comes from the tokenizer.
+
+use serde::{Deserialize, Serialize};
+
+/// The architecture and sizes of a model, as `[model]` in a training configuration and in a bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ModelConfig {
+    /// The encoder hands one hidden state to the decoder.
+    Rnn(RnnConfig),
+    /// The decoder looks back at every state of the encoder.
+    RnnAttention(RnnAttentionConfig),
+    /// Attention only.
+    Transformer(TransformerConfig),
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self::Transformer(TransformerConfig::default())
+    }
+}
+
+impl ModelConfig {
+    /// The names that `type` knows.
+    pub const TYPES: [&str; 3] = ["rnn", "rnn_attention", "transformer"];
+
+    /// The default sizes of an architecture, or `None` if the name is unknown.
+    pub fn of_type(name: &str) -> Option<Self> {
+        match name {
+            "rnn" => Some(Self::Rnn(RnnConfig::default())),
+            "rnn_attention" => Some(Self::RnnAttention(RnnAttentionConfig::default())),
+            "transformer" => Some(Self::Transformer(TransformerConfig::default())),
+            _ => None,
+        }
+    }
+
+    /// The architecture's name, one of [`Self::TYPES`].
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Rnn(_) => "rnn",
+            Self::RnnAttention(_) => "rnn_attention",
+            Self::Transformer(_) => "transformer",
+        }
+    }
+}
+
+/// The recurrent unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// Gated recurrent unit (Cho et al. 2014).
+    #[default]
+    Gru,
+    /// Long short-term memory (Hochreiter and Schmidhuber 1997).
+    Lstm,
+}
+
+/// How a decoder state and an encoder state are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Score {
+    /// `v . tanh(W s + U h)` (Bahdanau et al. 2015, appendix A.1.2).
+    #[default]
+    Additive,
+    /// `s . h` (Luong et al. 2015, section 3.1).
+    Dot,
+    /// `s . W h` (Luong et al. 2015, section 3.1).
+    General,
+    /// `v . tanh(W [s; h])` (Luong et al. 2015, section 3.1).
+    Concat,
+}
+
+/// Sizes of the encoder-decoder without attention.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RnnConfig {
+    /// The recurrent unit of encoder and decoder.
+    pub cell: Cell,
+    /// Numbers per token embedding.
+    pub embedding: usize,
+    /// Numbers per hidden state.
+    pub hidden: usize,
+    /// Recurrent layers of the encoder and of the decoder.
+    pub layers: usize,
+}
+
+impl Default for RnnConfig {
+    fn default() -> Self {
+        Self { cell: Cell::Gru, embedding: 256, hidden: 512, layers: 1 }
+    }
+}
+
+/// Sizes of the encoder-decoder whose decoder looks back at the source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RnnAttentionConfig {
+    /// The recurrent unit of encoder and decoder.
+    pub cell: Cell,
+    /// How decoder and encoder states are compared.
+    pub score: Score,
+    /// Numbers per token embedding.
+    pub embedding: usize,
+    /// Numbers per hidden state of the decoder and of each direction of the encoder.
+    pub hidden: usize,
+    /// Recurrent layers of the encoder.
+    pub layers: usize,
+}
+
+impl Default for RnnAttentionConfig {
+    fn default() -> Self {
+        Self { cell: Cell::Gru, score: Score::Additive, embedding: 256, hidden: 256, layers: 1 }
+    }
+}
+
+/// Sizes of the Transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransformerConfig {
+    /// Numbers per token in every layer, `d_model`.
+    pub dim: usize,
+    /// Numbers inside each feed-forward layer.
+    pub feed_forward: usize,
+    /// Attention heads; they divide `dim`.
+    pub heads: usize,
+    /// Encoder layers.
+    pub encoder_layers: usize,
+    /// Decoder layers.
+    pub decoder_layers: usize,
+}
+
+impl Default for TransformerConfig {
+    fn default() -> Self {
+        Self { dim: 256, feed_forward: 1024, heads: 4, encoder_layers: 3, decoder_layers: 3 }
+    }
+}

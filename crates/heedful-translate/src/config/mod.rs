@@ -1,10 +1,20 @@
 //! What a training run is made of: data, tokenizer, model, training, decoding and the card of the model that comes out.
+//!
+//! A configuration is put together in layers, each over the one before: [a preset](TrainingConfig::preset), a TOML file
+//! ([`TrainingConfig::with_toml`]) and single keys ([`TrainingConfig::with_override`]). Every key has a default, and
+//! [`TrainingConfig::to_commented_toml`] prints all of them with what they mean.
+
+mod layers;
+mod reference;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::ModelConfig;
+
+pub(crate) use layers::within;
+pub use layers::{ConfigError, PRESETS};
 
 /// Everything that decides what a training run does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{ConfigError, within};
+
+/// The most numbers in one vector.
+const LARGEST: usize = 16_384;
+/// The most layers.
+const DEEPEST: usize = 64;
+
 /// The architecture and sizes of a model, as `[model]` in a training configuration and in a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -31,6 +38,37 @@ impl ModelConfig {
             "rnn_attention" => Some(Self::RnnAttention(RnnAttentionConfig::default())),
             "transformer" => Some(Self::Transformer(TransformerConfig::default())),
             _ => None,
+        }
+    }
+
+    /// Whether every size lies in its range.
+    ///
+    /// # Errors
+    /// Names the first key that does not, and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Rnn(config) => {
+                within("model.embedding", config.embedding, 1, LARGEST)?;
+                within("model.hidden", config.hidden, 1, LARGEST)?;
+                within("model.layers", config.layers, 1, DEEPEST)
+            }
+            Self::RnnAttention(config) => {
+                within("model.embedding", config.embedding, 1, LARGEST)?;
+                within("model.hidden", config.hidden, 1, LARGEST)?;
+                within("model.layers", config.layers, 1, DEEPEST)
+            }
+            Self::Transformer(config) => {
+                within("model.dim", config.dim, 1, LARGEST)?;
+                within("model.feed_forward", config.feed_forward, 1, LARGEST)?;
+                within("model.heads", config.heads, 1, config.dim)?;
+                within("model.encoder_layers", config.encoder_layers, 1, DEEPEST)?;
+                within("model.decoder_layers", config.decoder_layers, 1, DEEPEST)?;
+                if config.dim % config.heads == 0 {
+                    return Ok(());
+                }
+                let expected = format!("a divisor of `model.dim`, which is {}", config.dim);
+                Err(ConfigError::Range { key: "model.heads", value: config.heads.to_string(), expected })
+            }
         }
     }
 

@@ -1,0 +1,243 @@
+//! Presets, files and single keys laid over one another, and the check of what comes out.
+
+use thiserror::Error;
+use toml::{Table, Value};
+
+use super::{DataConfig, DecodingConfig, RunConfig, ScheduleConfig, TokenizerConfig, TrainingConfig};
+use crate::model::config::ModelConfig;
+
+/// The names that [`TrainingConfig::preset`] knows.
+pub const PRESETS: [&str; 4] = ["tiny", "rnn", "rnn-attention", "transformer"];
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The text is not TOML.
+    #[error("the configuration is not valid TOML: {0}")]
+    Syntax(toml::de::Error),
+    /// A key is unknown, or its value is of another type.
+    #[error("the configuration cannot be used: {}; `heedful train --print-config` shows every key", .0.to_string().trim_end().replace('\n', " "))]
+    Key(toml::de::Error),
+    /// A key's value is outside its range.
+    #[error("`{key}` is {value}; it must be {expected}")]
+    Range {
+        /// The key with its section.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// An override is not of the form `section.key=value`.
+    #[error("`{0}` is not an assignment; write `section.key=value`, such as `training.dropout=0.2`")]
+    Assignment(String),
+    /// A preset is unknown.
+    #[error("there is no preset `{0}`; the presets are {list}", list = PRESETS.join(", "))]
+    Preset(String),
+    /// The configuration holds a number that TOML cannot.
+    #[error("the configuration cannot be written as TOML: {0}")]
+    Write(#[from] toml::ser::Error),
+}
+
+impl TrainingConfig {
+    /// A named starting point, one of [`PRESETS`]. `tiny` trains in seconds, on toy tasks and in tests; the others are the three architectures at
+    /// a size for tens of thousands of sentence pairs.
+    ///
+    /// # Errors
+    /// If the name is unknown.
+    pub fn preset(name: &str) -> Result<Self, ConfigError> {
+        let text = match name {
+            "tiny" => include_str!("presets/tiny.toml"),
+            "rnn" => include_str!("presets/rnn.toml"),
+            "rnn-attention" => include_str!("presets/rnn-attention.toml"),
+            "transformer" => include_str!("presets/transformer.toml"),
+            _ => return Err(ConfigError::Preset(name.to_owned())),
+        };
+        Self::default().with_toml(text)
+    }
+
+    /// This configuration with the keys of a TOML text in place of its own. Where the text names another `model.type`, the sizes start from that
+    /// type's defaults.
+    ///
+    /// # Errors
+    /// If the text is not TOML, has an unknown key, or a value of the wrong type or range.
+    pub fn with_toml(&self, text: &str) -> Result<Self, ConfigError> {
+        self.with_table(toml::from_str(text).map_err(ConfigError::Syntax)?)
+    }
+
+    /// This configuration with one key changed, written `section.key=value`. A value that is not TOML is taken as text, so that words need no quotes.
+    ///
+    /// # Errors
+    /// If there is no `=`, the key is unknown, or the value of the wrong type or range.
+    pub fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
+        let (key, value) = assignment.split_once('=').ok_or_else(|| ConfigError::Assignment(assignment.to_owned()))?;
+        let value = value.trim();
+        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| match table.len() {
+            1 => table.remove("value"),
+            _ => None,
+        });
+        let mut path = key.trim().split('.').rev();
+        let last = path.next().filter(|key| !key.is_empty()).ok_or_else(|| ConfigError::Assignment(assignment.to_owned()))?;
+        let leaf = Table::from_iter([(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))]);
+        self.with_table(path.fold(leaf, |inner, key| Table::from_iter([(key.to_owned(), Value::Table(inner))])))
+    }
+
+    fn with_table(&self, over: Table) -> Result<Self, ConfigError> {
+        let mut base = self.clone();
+        let model_type = over.get("model").and_then(|model| model.get("type")).and_then(Value::as_str);
+        if let Some(other) = model_type.filter(|name| *name != self.model.type_name()).and_then(ModelConfig::of_type) {
+            base.model = other;
+        }
+        let mut table = Table::try_from(&base)?;
+        merge(&mut table, over);
+        let merged: Self = table.try_into().map_err(ConfigError::Key)?;
+        merged.check()?;
+        Ok(merged)
+    }
+
+    /// Whether every value lies in its range.
+    ///
+    /// # Errors
+    /// Names the first key that does not, and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Self { data, tokenizer, model, training, decoding, card: _ } = self;
+        check_data(data)?;
+        let TokenizerConfig { vocabulary } = *tokenizer;
+        within("tokenizer.vocabulary", vocabulary, 300, 1_000_000)?;
+        model.check()?;
+        check_training(training)?;
+        let DecodingConfig { beam, length_penalty, max_length } = *decoding;
+        within("decoding.beam", beam, 1, 1000)?;
+        within("decoding.length_penalty", length_penalty, 0.0, 10.0)?;
+        within("decoding.max_length", max_length, 1, 100_000)
+    }
+}
+
+fn check_data(data: &DataConfig) -> Result<(), ConfigError> {
+    for (key, files) in [("data.train", &data.train), ("data.valid", &data.valid)] {
+        if files.len() > 2 {
+            let value = format!("a list of {} files", files.len());
+            return Err(ConfigError::Range { key, value, expected: "one TSV file, or a source file and a target file".to_owned() });
+        }
+    }
+    within("data.source_column", data.source_column, 1, 1000)?;
+    within("data.target_column", data.target_column, 1, 1000)?;
+    if data.source_column == data.target_column {
+        let value = data.target_column.to_string();
+        return Err(ConfigError::Range {
+            key: "data.target_column",
+            value,
+            expected: "another column than `data.source_column`".to_owned(),
+        });
+    }
+    within("data.held_out", data.held_out, 0, 10_000_000)?;
+    within("data.max_words", data.max_words, 1, 10_000)?;
+    within("data.max_ratio", data.max_ratio, 0.0, 1e6)
+}
+
+fn check_training(training: &RunConfig) -> Result<(), ConfigError> {
+    within("training.batch_tokens", training.batch_tokens, 1, 10_000_000)?;
+    within("training.shards", training.shards, 1, 4096)?;
+    within("training.label_smoothing", training.label_smoothing, 0.0, 0.99)?;
+    within("training.dropout", training.dropout, 0.0, 0.99)?;
+    within("training.learning_rate", training.learning_rate, 1e-9, 100.0)?;
+    within("training.weight_decay", training.weight_decay, 0.0, 100.0)?;
+    within("training.clip", training.clip, 0.0, 1e9)?;
+    within("training.minutes", training.minutes, 0.0, 1e9)?;
+    within("training.validate_every", training.validate_every, 1, u64::MAX)?;
+    within("training.checkpoint_every", training.checkpoint_every, 1, u64::MAX)?;
+    within("training.average", training.average, 1, 100)?;
+    if training.schedule == ScheduleConfig::Linear && training.updates == 0 {
+        return Err(ConfigError::Range {
+            key: "training.updates",
+            value: "0".to_owned(),
+            expected: "above 0 for the linear schedule".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether `minimum <= value <= maximum`, which NaN is not.
+pub(crate) fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    key: &'static str,
+    value: T,
+    minimum: T,
+    maximum: T,
+) -> Result<(), ConfigError> {
+    if (minimum..=maximum).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Range { key, value: value.to_string(), expected: format!("at least {minimum} and at most {maximum}") })
+}
+
+/// Puts the values of `over` into `base`, table by table.
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Criterion;
+    use crate::model::config::{RnnConfig, TransformerConfig};
+
+    fn error(text: &str) -> String {
+        TrainingConfig::default().with_toml(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn every_preset_can_be_used() {
+        for name in PRESETS {
+            TrainingConfig::preset(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        assert!(TrainingConfig::preset("big").unwrap_err().to_string().contains("tiny, rnn, rnn-attention, transformer"));
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let base = TrainingConfig::default();
+        let config = base.with_toml("[training]\nkeep_best = \"loss\"\ndropout = 0\n[model]\nheads = 8").expect("valid");
+        assert_eq!(config.training.keep_best, Criterion::Loss);
+        assert_eq!(config.model, ModelConfig::Transformer(TransformerConfig { heads: 8, ..Default::default() }));
+        let training = RunConfig { keep_best: Criterion::Loss, dropout: 0.0, ..base.training.clone() };
+        assert_eq!(config, TrainingConfig { training, model: config.model.clone(), ..base });
+    }
+
+    #[test]
+    fn another_model_type_starts_from_its_own_sizes() {
+        let config = TrainingConfig::default().with_override("model.type=rnn").expect("valid");
+        assert_eq!(config.model, ModelConfig::Rnn(RnnConfig::default()));
+        let config = config.with_override("model.hidden = 64").expect("valid");
+        assert_eq!(config.model, ModelConfig::Rnn(RnnConfig { hidden: 64, ..Default::default() }));
+    }
+
+    #[test]
+    fn overrides_take_numbers_lists_and_bare_words() {
+        let config = TrainingConfig::default();
+        assert_eq!(config.with_override("training.learning_rate=5e-4").expect("valid").training.learning_rate, 5e-4);
+        assert_eq!(config.with_override("data.train=[\"a.de\", \"a.en\"]").expect("valid").data.train.len(), 2);
+        assert_eq!(config.with_override("card.name = German to English").expect("valid").card.name, "German to English");
+        for wrong in ["dropout", "=1", "training.=1", "training.dropout=high", "training.drop=0.1", "training.dropout=1\nfoo=2"] {
+            assert!(config.with_override(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key_and_what_it_may_be() {
+        assert!(error("[training]\ndropuot = 0.1").contains("unknown field `dropuot`"), "{}", error("[training]\ndropuot = 0.1"));
+        assert!(error("[training]\ndropout = 1.5").contains("`training.dropout` is 1.5; it must be at least 0 and at most 0.99"));
+        assert!(error("[training]\ndropout = nan").contains("`training.dropout` is NaN"));
+        assert!(error("[model]\ntype = \"cnn\"").contains("cnn"));
+        assert!(error("[model]\nheads = 3").contains("`model.heads` is 3"));
+        assert!(error("[training]\nschedule = \"linear\"").contains("`training.updates` is 0"));
+        assert!(error("[data]\ntrain = [\"a\", \"b\", \"c\"]").contains("`data.train` is a list of 3 files"));
+        assert!(error("[data").contains("not valid TOML"));
+    }
+}

@@ -1,0 +1,134 @@
+//! The configuration as text in which every key is explained.
+
+use super::{ConfigError, TrainingConfig};
+
+/// What each section and key means. Keys of `[model]` carry the name of their type.
+const MEANING: &[(&str, &str)] = &[
+    ("data", "Where the text comes from and what is left out of it"),
+    ("data.train", "training pairs: one TSV file, or a source file and a target file with one sentence a line; .gz is unpacked"),
+    ("data.valid", "validation pairs in the same form; [] sets pairs of the training data aside"),
+    ("data.held_out", "how many pairs are set aside for validation where `valid` is empty"),
+    ("data.source_column", "the TSV column of the source, counted from 1"),
+    ("data.target_column", "the TSV column of the target, counted from 1"),
+    ("data.source_language", "for the model card"),
+    ("data.target_language", "for the model card"),
+    ("data.max_words", "pairs with more words on either side are left out"),
+    ("data.max_ratio", "pairs where one side has more than this many times the words of the other are left out; 0 keeps all"),
+    ("data.drop_duplicates", "leave repeated pairs out"),
+    ("tokenizer", "How text becomes tokens: byte-pair encoding, learnt on both languages together"),
+    ("tokenizer.vocabulary", "tokens at most"),
+    ("model", "The architecture (rnn, rnn_attention or transformer) and its sizes"),
+    ("model.rnn.type", "encoder and decoder joined by one hidden state"),
+    ("model.rnn.cell", "gru or lstm"),
+    ("model.rnn.embedding", "numbers per token embedding"),
+    ("model.rnn.hidden", "numbers per hidden state"),
+    ("model.rnn.layers", "recurrent layers of the encoder and of the decoder"),
+    ("model.rnn_attention.type", "a decoder that looks back at every state of the encoder"),
+    ("model.rnn_attention.cell", "gru or lstm"),
+    ("model.rnn_attention.score", "how states are compared: additive (Bahdanau), dot, general or concat (Luong)"),
+    ("model.rnn_attention.embedding", "numbers per token embedding"),
+    ("model.rnn_attention.hidden", "numbers per hidden state of the decoder and of each direction of the encoder"),
+    ("model.rnn_attention.layers", "recurrent layers of the encoder"),
+    ("model.transformer.type", "attention only"),
+    ("model.transformer.dim", "numbers per token in every layer"),
+    ("model.transformer.feed_forward", "numbers inside each feed-forward layer"),
+    ("model.transformer.heads", "attention heads; they divide dim"),
+    ("model.transformer.encoder_layers", "layers that read the source"),
+    ("model.transformer.decoder_layers", "layers that write the target"),
+    ("training", "How the weights are found"),
+    ("training.output", "folder for checkpoints, metrics.jsonl and the model file"),
+    ("training.seed", "all randomness follows from it"),
+    ("training.batch_tokens", "target tokens in one update, about"),
+    ("training.shards", "parts of a batch that run at the same time; the result depends on it, but not on the number of threads"),
+    ("training.label_smoothing", "probability mass of each target that is spread over the vocabulary"),
+    ("training.dropout", "probability with which an activation is dropped"),
+    ("training.learning_rate", "the highest, reached at the end of the warm-up"),
+    ("training.schedule", "after the warm-up: constant, inverse_sqrt or linear (down to zero at the last update)"),
+    ("training.warmup", "updates over which the learning rate grows from zero"),
+    ("training.weight_decay", "AdamW's, times the learning rate"),
+    ("training.clip", "gradients with a longer norm are shortened to it; 0 leaves them"),
+    ("training.epochs", "stop after this many passes over the data; 0 is no limit"),
+    ("training.updates", "stop after this many updates; 0 is no limit"),
+    ("training.minutes", "stop after this many minutes; 0 is no limit"),
+    ("training.validate_every", "updates between validations"),
+    ("training.patience", "stop after this many validations without a new best; 0 is never"),
+    ("training.keep_best", "what the best is judged by: bleu or loss"),
+    ("training.average", "how many of the best checkpoints are averaged for the model file"),
+    ("training.checkpoint_every", "updates between checkpoints"),
+    ("training.storage", "the weights in the model file: f32, f16 or i8"),
+    ("decoding", "How sentences are translated, in validation and by default with the model file"),
+    ("decoding.beam", "hypotheses kept at each step; 1 is greedy"),
+    ("decoding.length_penalty", "scores are divided by length^length_penalty"),
+    ("decoding.max_length", "tokens of a translation at most"),
+    ("card", "What the model file says about itself"),
+    ("card.name", "the model's name"),
+    ("card.data", "what it was trained on, and where that can be had"),
+    ("card.licence", "of the weights"),
+    ("card.attribution", "whom the data's licence asks to be named"),
+];
+
+impl TrainingConfig {
+    /// This configuration as TOML with a comment for every key: the reference of all settings, and a file to start from.
+    ///
+    /// # Errors
+    /// If a number is beyond what TOML can hold.
+    pub fn to_commented_toml(&self) -> Result<String, ConfigError> {
+        let plain = toml::to_string(self)?;
+        let mut section = "";
+        let lines = plain.lines().map(|line| {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name;
+                format!("# {}\n{line}\n", meaning(section).unwrap_or_default())
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                let meaning = meaning(&self.path(section, key)).unwrap_or_default();
+                // The comments line up unless a value is very long.
+                format!("{line:<30} # {meaning}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
+        Ok(lines.collect())
+    }
+
+    /// What a key is called in [`MEANING`].
+    fn path(&self, section: &str, key: &str) -> String {
+        if section == "model" { format!("model.{}.{key}", self.model.type_name()) } else { format!("{section}.{key}") }
+    }
+}
+
+fn meaning(path: &str) -> Option<&'static str> {
+    MEANING.iter().find(|(name, _)| *name == path).map(|(_, meaning)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::config::ModelConfig;
+
+    #[test]
+    fn the_printed_configuration_reads_back() {
+        for name in crate::config::PRESETS {
+            let config = TrainingConfig::preset(name).expect("valid");
+            let text = config.to_commented_toml().expect("writable");
+            assert_eq!(TrainingConfig::default().with_toml(&text).expect(name), config);
+        }
+        let text = TrainingConfig::default().to_commented_toml().expect("writable");
+        assert_eq!(toml::from_str::<TrainingConfig>(&text).expect("valid"), TrainingConfig::default());
+    }
+
+    #[test]
+    fn every_key_is_explained_and_nothing_else_is() {
+        let mut printed = BTreeSet::new();
+        for name in ModelConfig::TYPES {
+            let config = TrainingConfig { model: ModelConfig::of_type(name).expect("known"), ..Default::default() };
+            for (section, values) in toml::Table::try_from(&config).expect("writable") {
+                printed.extend(values.as_table().expect("a section").keys().map(|key| config.path(&section, key)));
+                printed.insert(section);
+            }
+        }
+        let explained: BTreeSet<_> = MEANING.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(printed, explained);
+    }
+}

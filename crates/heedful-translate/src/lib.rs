@@ -1,5 +1,8 @@
 //! The translator as a library: corpora, tokenizer, models, training, decoding, evaluation, the model file.
 
 pub mod config;
+pub mod decode;
 pub mod model;
 pub mod text;
+
+mod random;

@@ -2,8 +2,12 @@
 //!
 //! [`elementary`]: exponential, hyperbolic tangent and so on of one vector, for use inside an [`Op`](crate::simd::Op).
 //! [`lanes`]: element-wise loops and reductions over slices, generic over the [`Isa`](crate::simd::Isa), for use inside an `Op`.
-//! [`slice`]: the same for callers outside of one; each call dispatches once.
+//! [`mod@slice`]: the same for callers outside of one; each call dispatches once.
 
+pub(crate) mod backward;
 pub mod elementary;
+pub(crate) mod forward;
 pub mod lanes;
+pub(crate) mod products;
+pub(crate) mod score;
 pub mod slice;

@@ -82,12 +82,8 @@ matches_scalar!(lt_selects, |isa, a, b| isa.select(isa.lt(a, b), a, isa.splat(9.
 matches_scalar!(le_or_eq_selects, |isa, a, b| isa.select(isa.or(isa.le(a, b), isa.eq(a, b)), a, isa.splat(9.0)), |x, y| {
     if x <= y { x } else { 9.0 }
 });
-matches_scalar!(not_and, |isa, a, b| isa.select(isa.and(isa.not(isa.lt(a, b)), isa.lt(isa.splat(0.0), a)), a, b), |x, y| if !(x < y)
-    && x > 0.0
-{
-    x
-} else {
-    y
+matches_scalar!(not_and_selects, |isa, a, b| isa.select(isa.and(isa.not(isa.lt(a, b)), isa.lt(b, a)), a, b), |x, y| {
+    if x > y { x } else { y }
 });
 matches_scalar!(
     scale_by_power_of_two,

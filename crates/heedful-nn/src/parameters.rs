@@ -63,12 +63,18 @@ pub enum Init {
 pub struct Parameters {
     values: Vec<f32>,
     entries: Vec<Entry>,
+    blank: bool,
 }
 
 impl Parameters {
     /// A store without tensors.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A store whose tensors are zeros, whatever their [`Init`]: for weights that are read from a file, where random ones would cost time.
+    pub fn blank() -> Self {
+        Self { blank: true, ..Self::default() }
     }
 
     /// Adds a tensor filled by `init` and returns its handle.
@@ -81,7 +87,9 @@ impl Parameters {
         let len = shape.iter().product();
         let parameter = Parameter { offset: self.values.len(), len };
         self.values.resize(parameter.offset + len, 0.0);
-        fill(&mut self.values[parameter.range()], shape, init, rng);
+        if !self.blank {
+            fill(&mut self.values[parameter.range()], shape, init, rng);
+        }
         self.entries.push(Entry { name, shape: shape.to_vec(), parameter });
         parameter
     }
@@ -140,6 +148,14 @@ impl Gradients {
     /// All numbers, in the layout of the parameters.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
+    }
+
+    /// Two tensors at once.
+    ///
+    /// # Panics
+    /// If they are the same tensor.
+    pub fn pair_mut(&mut self, a: Parameter, b: Parameter) -> [&mut [f32]; 2] {
+        self.values.get_disjoint_mut([a.range(), b.range()]).expect("two different tensors of this layout")
     }
 
     /// Sets every number to zero.
@@ -234,6 +250,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_blank_store_has_the_layout_and_no_numbers() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let [mut blank, mut filled] = [Parameters::blank(), Parameters::new()];
+        for parameters in [&mut blank, &mut filled] {
+            parameters.add("a", &[2, 3], Init::Glorot, &mut rng);
+            parameters.add("b", &[4], Init::Constant(2.0), &mut rng);
+        }
+        assert_eq!(blank.entries(), filled.entries());
+        assert_eq!(blank.values(), [0.0; 10]);
     }
 
     #[test]

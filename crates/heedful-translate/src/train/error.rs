@@ -1,0 +1,56 @@
+use std::path::PathBuf;
+
+/// Why a run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file of the run cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of the run cannot be written.
+    #[error("{} cannot be written: {source}; what was there before is still whole", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A checkpoint cannot be used.
+    #[error("{} cannot be used: {what}; start a new run in another folder, or give this one the settings it began with", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A folder already holds a run.
+    #[error("{} already holds a training run; go on with it with --resume, or name another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing is left to train on.
+    #[error("no sentence pair is left to {0}; see the report of what was dropped")]
+    Empty(&'static str),
+    /// A setting makes no sense.
+    #[error("training.{name} is {value}; {fix}")]
+    Setting {
+        /// The key.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// The loss stopped being a number.
+    #[error("{0} updates in a row had no finite gradient; lower training.learning_rate or set training.clip, then --resume")]
+    Diverged(usize),
+    /// The validation sentences cannot be translated.
+    #[error("validation: {0}")]
+    Decode(#[from] crate::decode::DecodeError),
+}

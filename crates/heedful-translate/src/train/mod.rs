@@ -1,0 +1,16 @@
+//! Training: updates, validation, checkpoints, and going on where a run stopped.
+
+mod checkpoint;
+mod error;
+mod metrics;
+mod observer;
+mod step;
+mod trainer;
+mod validation;
+
+pub use checkpoint::{Best, CHECKPOINT, Progress};
+pub use error::TrainError;
+pub use observer::{Event, Observer, Silent, StopReason, UpdateReport};
+pub use step::{EncodedPair, StepOptions, StepReport, Workers};
+pub use trainer::{Outcome, Trainer};
+pub use validation::{Validation, ValidationReport};

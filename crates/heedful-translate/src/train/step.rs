@@ -1,0 +1,105 @@
+//! One update: the shards of a batch run side by side, their gradients are summed in order, and Adam moves the weights.
+
+use heedful_nn::optimiser::{Adam, clip_factor, gradient_norm};
+use heedful_nn::{Gradients, Workspace};
+use rayon::prelude::*;
+
+use crate::model::{Loss, Model, Regularisation, Shard};
+use crate::random::mix;
+
+/// A sentence pair as token ids, each side ending with [`EOS`](crate::text::EOS).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedPair {
+    /// The source sentence.
+    pub source: Vec<u32>,
+    /// The target sentence.
+    pub target: Vec<u32>,
+}
+
+/// What an update depends on besides the weights and the batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOptions {
+    /// The probability with which an activation is dropped.
+    pub dropout: f32,
+    /// The probability mass that label smoothing spreads.
+    pub label_smoothing: f32,
+    /// The longest gradient; 0 leaves it as it is.
+    pub clip: f32,
+    /// This update's learning rate.
+    pub learning_rate: f32,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// What came out of an update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Sums over the batch.
+    pub loss: Loss,
+    /// The length of the mean gradient before clipping; the weights are left as they were if it is not finite.
+    pub gradient_norm: f32,
+}
+
+/// Gradients and buffers of each shard, used again by every update.
+pub struct Workers {
+    shards: Vec<(Gradients, Workspace)>,
+}
+
+impl Workers {
+    /// Room for batches that are cut into `shards` parts.
+    pub fn new(model: &dyn Model, shards: usize) -> Self {
+        Self { shards: (0..shards.max(1)).map(|_| (model.parameters().gradients(), Workspace::new())).collect() }
+    }
+
+    /// One update on a batch. The result depends on the number of shards, but not on the number of threads.
+    pub fn step(&mut self, model: &mut dyn Model, adam: &mut Adam, batch: &[&EncodedPair], options: StepOptions) -> StepReport {
+        let update = adam.updates();
+        let shards = cut(batch, self.shards.len());
+        let loss = {
+            let model: &dyn Model = model;
+            let losses: Vec<Loss> = self
+                .shards
+                .par_iter_mut()
+                .zip(&shards)
+                .enumerate()
+                .map(|(i, ((gradients, workspace), shard))| {
+                    gradients.clear();
+                    let randomness = mix(&[options.seed, update, i as u64]);
+                    let how = Regularisation { dropout: options.dropout, label_smoothing: options.label_smoothing, randomness };
+                    if shard.targets.is_empty() { Loss::default() } else { model.train_step(shard, how, gradients, workspace) }
+                })
+                .collect();
+            losses.into_iter().fold(Loss::default(), |sum, loss| sum + loss)
+        };
+        let (first, rest) = self.shards.split_first_mut().expect("at least one shard");
+        let gradients = &mut first.0;
+        for (other, _) in rest {
+            gradients.add(other);
+        }
+        let mean = 1.0 / loss.tokens.max(1) as f32;
+        let norm = gradient_norm(gradients) * mean;
+        if norm.is_finite() {
+            let clip = if options.clip > 0.0 { clip_factor(norm, options.clip) } else { 1.0 };
+            adam.update(model.parameters_mut(), gradients, mean * clip, options.learning_rate);
+        }
+        StepReport { loss, gradient_norm: norm }
+    }
+}
+
+/// Deals the pairs out, so that the shards of a batch of similar lengths are of similar size.
+fn cut<'a>(batch: &[&'a EncodedPair], shards: usize) -> Vec<Shard<'a>> {
+    let mut parts = vec![Shard::default(); shards];
+    for (i, pair) in batch.iter().enumerate() {
+        let part = &mut parts[i % shards];
+        part.sources.push(&pair.source);
+        part.targets.push(&pair.target);
+    }
+    parts
+}
+
+impl std::ops::Add for Loss {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { objective: self.objective + other.objective, nll: self.nll + other.nll, tokens: self.tokens + other.tokens }
+    }
+}

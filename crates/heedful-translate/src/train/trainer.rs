@@ -1,0 +1,325 @@
+//! The training loop.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use heedful_nn::Schedule;
+use heedful_nn::optimiser::Adam;
+use serde_json::json;
+
+use super::checkpoint::{self, Identity};
+use super::metrics::Metrics;
+use super::{Best, CHECKPOINT, EncodedPair, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, Workers};
+use crate::config::{Criterion, RunConfig, ScheduleConfig};
+use crate::corpus::batches;
+use crate::model::Model;
+
+/// A run without a single finite gradient in this many updates has diverged.
+const MOST_SKIPPED: usize = 20;
+/// Updates between two lines of the metrics file.
+const METRICS_EVERY: u64 = 10;
+
+/// A run: a model, what it learns from, and where it stands.
+pub struct Trainer {
+    config: RunConfig,
+    model: Box<dyn Model>,
+    pairs: Vec<EncodedPair>,
+    validation: Validation,
+    adam: Adam,
+    workers: Workers,
+    progress: Progress,
+    identity: Identity,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Why it ended.
+    pub reason: StopReason,
+    /// Updates in all.
+    pub updates: u64,
+    /// The best validation, if there was one.
+    pub best: Option<Best>,
+    /// Seconds spent on updates and validation.
+    pub seconds: f64,
+}
+
+impl Trainer {
+    /// A run in `config.output`. With `resume`, it goes on from the checkpoint there; without, there must be none.
+    ///
+    /// # Errors
+    /// If settings make no sense, there is nothing to train on, or the folder does not fit what is asked.
+    pub fn new(
+        config: RunConfig,
+        model: Box<dyn Model>,
+        pairs: Vec<EncodedPair>,
+        validation: Validation,
+        resume: bool,
+    ) -> Result<Self, TrainError> {
+        check(&config)?;
+        if pairs.is_empty() {
+            return Err(TrainError::Empty("train on"));
+        }
+        let identity = identity(&config, model.as_ref(), &pairs);
+        let adam = Adam { weight_decay: config.weight_decay, ..Adam::new(model.parameters()) };
+        let workers = Workers::new(model.as_ref(), config.shards);
+        let mut trainer = Self { config, model, pairs, validation, adam, workers, progress: Progress::default(), identity };
+        let path = trainer.checkpoint_path();
+        match (resume, path.exists()) {
+            (true, _) => trainer.progress = checkpoint::load(&path, &trainer.identity, trainer.model.parameters_mut(), &mut trainer.adam)?,
+            (false, true) => return Err(TrainError::Exists { path: trainer.config.output }),
+            (false, false) => {}
+        }
+        Ok(trainer)
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &dyn Model {
+        self.model.as_ref()
+    }
+
+    /// Where the run stands.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Trains until a limit is reached, patience is over, or the observer asks to stop. A checkpoint of the end is written in each case.
+    ///
+    /// # Errors
+    /// If a file cannot be written or the loss stays without a finite gradient.
+    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let mut metrics = Metrics::open(&self.config.output, self.adam.updates())?;
+        observer.observe(Event::Started {
+            update: self.adam.updates(),
+            parameters: self.model.parameters().values().len(),
+            pairs: self.pairs.len(),
+        });
+        let lengths: Vec<[usize; 2]> = self.pairs.iter().map(|pair| [pair.source.len(), pair.target.len()]).collect();
+        let mut order = batches(&lengths, self.config.batch_tokens, &[self.config.seed, self.progress.epoch]);
+        let mut skipped = 0;
+        let reason = loop {
+            if let Some(reason) = self.ended() {
+                break reason;
+            }
+            if observer.stop() {
+                break StopReason::Asked;
+            }
+            if self.progress.batch == order.len() {
+                self.progress.epoch += 1;
+                self.progress.batch = 0;
+                order = batches(&lengths, self.config.batch_tokens, &[self.config.seed, self.progress.epoch]);
+                continue;
+            }
+            let report = self.update(&order[self.progress.batch]);
+            skipped = if report.gradient_norm.is_finite() { 0 } else { skipped + 1 };
+            if skipped == MOST_SKIPPED {
+                return Err(TrainError::Diverged(skipped));
+            }
+            if report.update % METRICS_EVERY == 0 {
+                metrics.append(&json!({
+                    "update": report.update, "epoch": report.epoch, "seconds": self.progress.seconds, "loss": report.loss,
+                    "tokens_per_second": report.tokens as f64 / report.seconds, "learning_rate": report.learning_rate,
+                    "gradient_norm": report.gradient_norm,
+                }))?;
+            }
+            observer.observe(Event::Update(report));
+            if report.update % self.config.validate_every.max(1) == 0 {
+                self.validate(&mut metrics, observer)?;
+                self.save(observer)?;
+            } else if self.config.checkpoint_every > 0 && report.update % self.config.checkpoint_every == 0 {
+                self.save(observer)?;
+            }
+        };
+        if reason != StopReason::Asked && self.adam.updates() % self.config.validate_every.max(1) != 0 {
+            self.validate(&mut metrics, observer)?;
+        }
+        self.save(observer)?;
+        observer.observe(Event::Finished { reason });
+        Ok(Outcome { reason, updates: self.adam.updates(), best: self.progress.best.first().cloned(), seconds: self.progress.seconds })
+    }
+
+    /// Puts the mean of the best weights into the model: what a bundle is made of. Without a validation, the weights stay the last ones.
+    ///
+    /// # Errors
+    /// If the weights of a good validation cannot be read.
+    pub fn take_best(&mut self) -> Result<(), TrainError> {
+        let paths: Vec<PathBuf> = self.progress.best.iter().map(|best| self.best_path(best)).collect();
+        if !paths.is_empty() {
+            let mean = checkpoint::average_weights(&paths, self.model.parameters().values().len())?;
+            self.model.parameters_mut().values_mut().copy_from_slice(&mean);
+        }
+        Ok(())
+    }
+
+    /// The run's model, at its end.
+    pub fn into_model(self) -> Box<dyn Model> {
+        self.model
+    }
+
+    fn update(&mut self, batch: &[usize]) -> UpdateReport {
+        let start = Instant::now();
+        let update = self.adam.updates() + 1;
+        let learning_rate = self.config.learning_rate * self.schedule().factor(update);
+        let options = StepOptions {
+            dropout: self.config.dropout,
+            label_smoothing: self.config.label_smoothing,
+            clip: self.config.clip,
+            learning_rate,
+            seed: self.config.seed,
+        };
+        let batch: Vec<&EncodedPair> = batch.iter().map(|&i| &self.pairs[i]).collect();
+        let step = self.workers.step(self.model.as_mut(), &mut self.adam, &batch, options);
+        let seconds = start.elapsed().as_secs_f64();
+        self.progress.batch += 1;
+        self.progress.tokens += step.loss.tokens as u64;
+        self.progress.seconds += seconds;
+        UpdateReport {
+            update,
+            epoch: self.progress.epoch,
+            loss: step.loss.nll / step.loss.tokens.max(1) as f64,
+            tokens: step.loss.tokens,
+            seconds,
+            learning_rate,
+            gradient_norm: step.gradient_norm,
+            done: self.done(),
+        }
+    }
+
+    fn validate(&mut self, metrics: &mut Metrics, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let Some(report) = self.validation.evaluate(self.model.as_ref())? else { return Ok(()) };
+        let update = self.adam.updates();
+        let score = match self.config.keep_best {
+            Criterion::Loss => -report.loss,
+            Criterion::Bleu => report.bleu,
+        };
+        let best = self.progress.best.first().is_none_or(|best| score > best.score);
+        self.progress.stale = if best { 0 } else { self.progress.stale + 1 };
+        self.keep(Best { update, score })?;
+        self.progress.seconds += start.elapsed().as_secs_f64();
+        metrics.append(&json!({
+            "update": update, "epoch": self.progress.epoch, "seconds": self.progress.seconds, "tokens": self.progress.tokens,
+            "validation": { "loss": report.loss, "bleu": report.bleu, "chrf": report.chrf },
+        }))?;
+        observer.observe(Event::Validated { update, report, best });
+        Ok(())
+    }
+
+    /// Keeps the weights if they are among the best; those of a later validation come first among equals.
+    fn keep(&mut self, new: Best) -> Result<(), TrainError> {
+        let place = self.progress.best.partition_point(|best| best.score > new.score);
+        if place >= self.config.average.max(1) {
+            return Ok(());
+        }
+        checkpoint::save_weights(&self.best_path(&new), self.model.parameters())?;
+        self.progress.best.insert(place, new);
+        // Weights that fell out are removed only after the checkpoint that no longer names them is on the disk: see `save`.
+        Ok(())
+    }
+
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let out = self.progress.best.split_off(self.progress.best.len().min(self.config.average.max(1)));
+        let path = self.checkpoint_path();
+        checkpoint::save(&path, &self.identity, &self.progress, self.model.parameters(), &self.adam)?;
+        for best in out {
+            // A file that stays behind does no harm.
+            let _ = std::fs::remove_file(self.best_path(&best));
+        }
+        observer.observe(Event::Saved { path: &path });
+        Ok(())
+    }
+
+    fn schedule(&self) -> Schedule {
+        let warmup = self.config.warmup;
+        match self.config.schedule {
+            ScheduleConfig::Constant => Schedule::Constant,
+            ScheduleConfig::InverseSqrt => Schedule::InverseSquareRoot { warmup },
+            ScheduleConfig::Linear => Schedule::Linear { warmup, total: self.config.updates },
+        }
+    }
+
+    fn ended(&self) -> Option<StopReason> {
+        let c = &self.config;
+        let reached = (c.epochs > 0 && self.progress.epoch >= c.epochs)
+            || (c.updates > 0 && self.adam.updates() >= c.updates)
+            || (c.minutes > 0.0 && self.progress.seconds >= c.minutes * 60.0);
+        if reached {
+            Some(StopReason::Limit)
+        } else if c.patience > 0 && self.progress.stale >= c.patience {
+            Some(StopReason::Patience)
+        } else {
+            None
+        }
+    }
+
+    /// How much of the run is done, by the limit that will be reached first.
+    fn done(&self) -> f64 {
+        let c = &self.config;
+        let share = |value: f64, limit: f64| if limit > 0.0 { value / limit } else { 0.0 };
+        let tokens_of_an_epoch: usize = self.pairs.iter().map(|pair| pair.target.len()).sum();
+        [
+            share(self.progress.tokens as f64, c.epochs as f64 * tokens_of_an_epoch as f64),
+            share(self.adam.updates() as f64, c.updates as f64),
+            share(self.progress.seconds, c.minutes * 60.0),
+        ]
+        .into_iter()
+        .fold(0.0, f64::max)
+        .min(1.0)
+    }
+
+    fn checkpoint_path(&self) -> PathBuf {
+        self.config.output.join(CHECKPOINT)
+    }
+
+    fn best_path(&self, best: &Best) -> PathBuf {
+        checkpoint::best_path(&self.config.output, best.update)
+    }
+}
+
+/// Settings that make no sense get an error before anything is written.
+fn check(config: &RunConfig) -> Result<(), TrainError> {
+    let setting = |name, value: String, fix| Err(TrainError::Setting { name, value, fix });
+    if !(0.0..1.0).contains(&config.dropout) {
+        return setting("dropout", config.dropout.to_string(), "it is a probability in [0, 1)");
+    }
+    if !(0.0..1.0).contains(&config.label_smoothing) {
+        return setting("label_smoothing", config.label_smoothing.to_string(), "it is a probability mass in [0, 1)");
+    }
+    if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
+        return setting("learning_rate", config.learning_rate.to_string(), "it must be above 0");
+    }
+    if config.batch_tokens == 0 {
+        return setting("batch_tokens", "0".to_owned(), "a batch needs at least one token");
+    }
+    if config.schedule == ScheduleConfig::Linear && config.updates == 0 {
+        return setting("schedule", "linear".to_owned(), "it needs training.updates, the update at which the learning rate reaches zero");
+    }
+    if config.epochs == 0 && config.updates == 0 && config.minutes <= 0.0 && config.patience == 0 {
+        return setting("epochs", "0".to_owned(), "the run would never end: set epochs, updates, minutes or patience");
+    }
+    Ok(())
+}
+
+/// What of the settings the weights depend on: how long the run goes and what is written is left out, so that a resumed run may go on longer.
+fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Identity {
+    let settings = json!({
+        "seed": config.seed, "batch_tokens": config.batch_tokens, "shards": config.shards, "label_smoothing": config.label_smoothing,
+        "dropout": config.dropout, "learning_rate": config.learning_rate, "schedule": config.schedule, "warmup": config.warmup,
+        "weight_decay": config.weight_decay, "clip": config.clip,
+        "parameters": model.parameters().entries().iter().map(|e| (e.name.clone(), e.shape.clone())).collect::<Vec<_>>(),
+    });
+    let mut checksum = crate::random::mix(&[pairs.len() as u64]);
+    for pair in pairs {
+        for side in [&pair.source, &pair.target] {
+            checksum = side.iter().fold(crate::random::mix(&[checksum, side.len() as u64]), |sum, &token| {
+                sum.rotate_left(5).wrapping_mul(0x0100_0000_01b3) ^ u64::from(token)
+            });
+        }
+    }
+    Identity { settings: settings.to_string(), corpus: format!("{checksum:016x}") }
+}
+
+/// Whether a folder holds a run that can be resumed.
+pub fn is_run(folder: &Path) -> bool {
+    folder.join(CHECKPOINT).exists()
+}

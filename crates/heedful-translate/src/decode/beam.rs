@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::path::{Path, log_prob};
-use super::scores::top_k;
+use super::top_k::top_k;
 use super::{DecodeError, Hypothesis, Normalisation, Request, SearchOptions, check};
 use crate::model::Decoder;
 use crate::text::EOS;

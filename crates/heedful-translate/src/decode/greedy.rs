@@ -1,7 +1,7 @@
 //! Greedy search: always the most probable token.
 
 use super::path::follow;
-use super::scores::top_k;
+use super::top_k::top_k;
 use super::{DecodeError, Hypothesis, Request, SearchOptions};
 use crate::model::Decoder;
 

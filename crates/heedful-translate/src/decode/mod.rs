@@ -4,20 +4,24 @@
 //! What a sentence decodes to depends on that sentence and the options alone, never on the sentences beside it in the batch: ties go to
 //! the hypothesis that ranked first one step before, and then to the smaller token.
 
+mod alignment;
 mod beam;
 mod force;
 mod greedy;
 #[cfg(test)]
 mod markov;
 mod path;
+mod reading;
 mod sample;
-mod scores;
 #[cfg(test)]
 mod tests;
+mod top_k;
 
+pub use alignment::{Alignment, Link, Spans};
 pub use beam::{Beam, beam};
 pub use force::force;
 pub use greedy::greedy;
+pub use reading::{Layers, Reading, ReadingError};
 pub use sample::{Sampling, sample};
 
 use crate::model::Decoder;

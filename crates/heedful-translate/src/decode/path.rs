@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::scores::log_sum_exp;
+use heedful::kernel::slice::log_sum_exp;
+
 use super::{DecodeError, Hypothesis, Normalisation, Request, SearchOptions, check};
 use crate::model::Decoder;
 use crate::text::{BOS, EOS};
@@ -42,6 +43,7 @@ impl Path {
     pub fn next(&self, scores: &[f32], request: &Request<'_>) -> Result<(f32, Option<u32>), DecodeError> {
         let step = self.tokens.len();
         let lse = log_sum_exp(scores);
+        // NaN and infinities among the scores all end up here.
         if !lse.is_finite() {
             return Err(DecodeError::Scores { sentence: self.sentence, step });
         }

@@ -1,12 +1,10 @@
 //! Sampling: tokens drawn from the model's distribution, or from its head.
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use super::path::follow;
-use super::scores::{Candidate, top_k};
+use super::top_k::{Candidate, top_k};
 use super::{DecodeError, Hypothesis, Request, SearchOptions};
 use crate::model::Decoder;
+use crate::random::{mix, unit};
 
 /// From what tokens are drawn: the softmax of `score / temperature`, restricted to the `top_k` most probable tokens, and of these to
 /// the fewest that hold at least `top_p` of the probability ("nucleus", Holtzman et al. 2020), renormalised.
@@ -54,7 +52,7 @@ pub fn sample(
     let mut best = Vec::new();
     follow(decoder, requests, options, |choice| {
         nucleus(choice.scores, choice.forbidden, sampling, &mut best);
-        draw(&best, temperature, uniform(sampling.seed, requests[choice.sentence].stream, choice.step))
+        draw(&best, temperature, unit(mix(&[sampling.seed, requests[choice.sentence].stream, choice.step as u64])))
     })
 }
 
@@ -111,12 +109,4 @@ fn draw(best: &[Candidate], temperature: f32, point: f64) -> Option<u32> {
     });
     // Rounding can leave a trace of the mass after the last candidate.
     drawn.or(best.last()).map(|c| c.token)
-}
-
-/// A number from 0 to 1 (exclusive) for one token of one stream.
-fn uniform(seed: u64, stream: u64, step: usize) -> f64 {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
-    rng.set_word_pos(2 * step as u128);
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }

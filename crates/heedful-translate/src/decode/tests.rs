@@ -237,7 +237,11 @@ impl Decoder for Constant {
 fn what_makes_no_sense_is_an_error() {
     let request = [Request { source_len: 1, ..Request::default() }];
     let usual = SearchOptions::default();
-    for scores in [vec![0.0, f32::NAN, 1.0], vec![0.0, f32::INFINITY, 1.0], vec![f32::NEG_INFINITY; 3]] {
+    let row = |bad: f32, place: usize| (0..40).map(|i| if i == place { bad } else { 0.5 }).collect();
+    let unusable =
+        (0..40).flat_map(|place| [row(f32::NAN, place), row(f32::INFINITY, place)]).chain([vec![f32::NEG_INFINITY; 3], vec![f32::NAN; 3]]);
+    for scores in unusable {
+        let scores: Vec<f32> = scores;
         let expected = DecodeError::Scores { sentence: 0, step: 0 };
         assert_eq!(greedy(&mut Constant(scores.clone()), &request, &usual).unwrap_err(), expected);
         assert_eq!(beam(&mut Constant(scores.clone()), &request, &Beam::default(), &usual).unwrap_err(), expected);

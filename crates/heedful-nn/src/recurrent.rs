@@ -416,6 +416,17 @@ impl Recurrent {
         transpose(&parameters[self.weight_hh], self.cell.gates() * self.hidden, self.hidden, out, stride);
     }
 
+    /// The columns of `W_ih` from `column` on, `[gates * hidden, columns]`, with its rows in the order of a working row.
+    pub(crate) fn copy_input_weight(&self, parameters: &Parameters, column: usize, columns: usize, out: &mut [f32]) {
+        let weight = &parameters[self.weight_ih];
+        for (rows, block) in self.cell.input_blocks() {
+            let from = weight[rows.start * self.hidden * self.input..rows.end * self.hidden * self.input].chunks_exact(self.input);
+            for (from, to) in from.zip(out[block * self.hidden * columns..].chunks_exact_mut(columns)) {
+                to.copy_from_slice(&from[column..column + columns]);
+            }
+        }
+    }
+
     fn input_weight<'p>(&self, parameters: &'p Parameters, gates: &Range<usize>, column: usize, columns: usize) -> Matrix<'p> {
         let weight = &parameters[self.weight_ih][gates.start * self.hidden * self.input + column..];
         Matrix::strided(weight, gates.len() * self.hidden, columns, self.input)

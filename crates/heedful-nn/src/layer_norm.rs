@@ -54,6 +54,13 @@ impl LayerNorm {
         (y, statistics)
     }
 
+    /// Normalises each row of `x [n, dim]` when there is no way back.
+    pub fn normalise(&self, parameters: &Parameters, x: &[f32], workspace: &mut Workspace) -> Vec<f32> {
+        let (y, statistics) = self.forward(parameters, x, workspace);
+        statistics.release(workspace);
+        y
+    }
+
     /// Adds the derivative by `x` to `d_x`, and those by gain and bias to `gradients`.
     ///
     /// With `n_i = (x_i - mean) r` and `g_i = dy_i gain_i`: `dx_i = r (g_i - mean(g) - n_i mean(g n))`.

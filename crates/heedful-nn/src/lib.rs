@@ -4,12 +4,15 @@
 //! backward pass of a model is written like its forward pass, upwards. Every function runs on the calling thread; a training step
 //! runs several of them side by side, one for each part of the batch (see [`parameters`] for how they share weights).
 
+pub mod additive_decoder;
+pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elman;
 pub mod embedding;
 pub mod feed_forward;
 pub mod gru;
+pub mod incremental;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
@@ -23,8 +26,11 @@ pub mod workspace;
 
 #[cfg(test)]
 mod check;
+mod attention_step;
 mod reduce;
 
+pub use attention::{CrossAttention, SelfAttention};
+pub use additive_decoder::{AdditiveDecoder, Score};
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;
 pub use feed_forward::FeedForward;

@@ -1,0 +1,121 @@
+//! Which keys each query may look at, as far as positions alone decide it, and which tiles of scores that leaves.
+
+use std::ops::Range;
+
+/// What a mask by position leaves of a tile of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// Nothing: the tile is never computed.
+    Empty,
+    /// Everything: it is computed without looking at positions.
+    Full,
+    /// Some of it: scores outside are set to `-inf`.
+    Mixed,
+}
+
+/// The keys that the queries of one sequence may look at: query `i` at `i + offset - left ..= i + offset + right`, within `keys`.
+///
+/// One band covers causal masks, windows, lengths and left padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Band {
+    /// The keys of this sequence.
+    pub keys: Range<usize>,
+    /// The key opposite to query 0.
+    pub offset: isize,
+    /// How far back a query looks; unlimited when `None`.
+    pub left: Option<usize>,
+    /// How far ahead a query looks; unlimited when `None`.
+    pub right: Option<usize>,
+}
+
+impl Band {
+    /// The keys that query `i` may look at; empty ranges start within `keys`.
+    #[inline]
+    pub fn visible(&self, query: usize) -> Range<usize> {
+        let place = i128::from(query as u64) + self.offset as i128;
+        let clamp = |key: i128| key.clamp(self.keys.start as i128, self.keys.end as i128) as usize;
+        let start = self.left.map_or(self.keys.start, |left| clamp(place - left as i128));
+        let end = self.right.map_or(self.keys.end, |right| clamp(place + right as i128 + 1));
+        start..end.max(start)
+    }
+
+    /// The smallest range that holds every key that any of these queries may look at. Queries further down look further right, so only
+    /// the ends matter.
+    pub fn reach(&self, queries: Range<usize>) -> Range<usize> {
+        if queries.is_empty() {
+            return self.keys.start..self.keys.start;
+        }
+        let start = self.visible(queries.start).start;
+        start..self.visible(queries.end - 1).end.max(start)
+    }
+
+    /// What of the tile `queries x keys` is visible.
+    pub fn classify(&self, queries: Range<usize>, keys: Range<usize>) -> Tile {
+        let reach = self.reach(queries.clone());
+        if keys.is_empty() || reach.start.max(keys.start) >= reach.end.min(keys.end) {
+            return Tile::Empty;
+        }
+        let (first, last) = (self.visible(queries.start), self.visible(queries.end - 1));
+        // The last query has the latest first key and the first query the earliest last key.
+        let (all_start, all_end) = (last.start, first.end);
+        if all_start <= keys.start && keys.end <= all_end { Tile::Full } else { Tile::Mixed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn band() -> impl Strategy<Value = Band> {
+        let side = || proptest::option::of(prop_oneof![0usize..12, Just(usize::MAX)]);
+        (0usize..6, 0usize..20, -25isize..25, side(), side()).prop_map(|(start, len, offset, left, right)| Band {
+            keys: start..start + len,
+            offset,
+            left,
+            right,
+        })
+    }
+
+    fn sees(band: &Band, query: usize, key: usize) -> bool {
+        let distance = key as i128 - (query as i128 + band.offset as i128);
+        band.keys.contains(&key)
+            && band.left.is_none_or(|left| distance >= -(left as i128))
+            && band.right.is_none_or(|right| distance <= right as i128)
+    }
+
+    proptest! {
+        #[test]
+        fn visible_keys_are_those_of_the_definition(band in band(), query in 0usize..24) {
+            let visible = band.visible(query);
+            for key in 0..30 {
+                prop_assert_eq!(visible.contains(&key), sees(&band, query, key), "key {}", key);
+            }
+        }
+
+        #[test]
+        fn a_tile_is_what_its_cells_are(band in band(), q0 in 0usize..20, q in 1usize..8, k0 in 0usize..20, k in 1usize..8) {
+            let cells: Vec<bool> = (q0..q0 + q).flat_map(|i| (k0..k0 + k).map(move |j| (i, j))).map(|(i, j)| sees(&band, i, j)).collect();
+            let tile = band.classify(q0..q0 + q, k0..k0 + k);
+            match tile {
+                Tile::Empty => prop_assert!(cells.iter().all(|&cell| !cell)),
+                Tile::Full => prop_assert!(cells.iter().all(|&cell| cell)),
+                // Between the reach of the first and of the last query a tile may turn out to hold nothing.
+                Tile::Mixed => prop_assert!(cells.iter().any(|&cell| !cell)),
+            }
+            if cells.iter().all(|&cell| cell) {
+                prop_assert_eq!(tile, Tile::Full);
+            }
+        }
+
+        #[test]
+        fn the_reach_holds_every_visible_key(band in band(), q0 in 0usize..20, q in 0usize..8) {
+            let reach = band.reach(q0..q0 + q);
+            for i in q0..q0 + q {
+                for key in band.visible(i) {
+                    prop_assert!(reach.contains(&key));
+                }
+            }
+        }
+    }
+}

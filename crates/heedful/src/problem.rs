@@ -1,0 +1,225 @@
+//! A call after all its operands have been checked against each other: what the kernels work on.
+
+use std::ops::Range;
+
+use crate::plan::Band;
+use crate::{Diagonal, Element, Error, Options, Result, View};
+
+/// Sequences that attend each to their own keys. `Q` and `K` are how queries, and how keys and values are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Problem<'a, Q, K> {
+    pub q: View<'a, Q>,
+    pub k: View<'a, K>,
+    pub v: View<'a, K>,
+    pub scale: f32,
+    pub softcap: Option<f32>,
+    /// Broadcast to `[batch, heads, q_len, k_len]`.
+    pub mask: Option<View<'a, bool>>,
+    /// Broadcast to `[batch, heads, q_len, k_len]`.
+    pub bias: Option<View<'a, f32>>,
+    /// `[heads]` or `[batch * heads]`.
+    pub alibi: Option<&'a [f32]>,
+    options: Options<'a>,
+    offsets: Option<[&'a [usize]; 2]>,
+}
+
+/// The queries and keys of one sequence, as places in the tensors.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence {
+    pub batch: usize,
+    /// Positions of its queries in `q`.
+    pub queries: Range<usize>,
+    /// The position in `k` of the key that [`band`](Self::band) calls 0.
+    pub first_key: usize,
+    /// How many positions in `k` are its own, those outside its lengths included.
+    pub key_count: usize,
+    /// Who sees whom, counted from the sequence's own first query and key.
+    pub band: Band,
+}
+
+impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
+    /// Checks a batch `[batch, heads, len, dim]`.
+    pub fn new(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
+        let problem = Self::unmasked(operation, q, k, v, options)?;
+        let [batch, heads, q_len, _] = q.shape();
+        let k_len = k.shape()[2];
+        let scores = [batch, heads, q_len, k_len];
+        if k.shape()[0] != batch {
+            return Err(shape(operation, "k", k.shape(), format!("its batch must be that of q, {batch}")));
+        }
+        for (option, lengths) in [("key_lengths", options.key_lengths), ("key_starts", options.key_starts)] {
+            let Some(lengths) = lengths else { continue };
+            if lengths.len() != batch {
+                let fix = format!("give one for each of the {batch} sequences of the batch");
+                return Err(Error::Length { operation, operand: option, len: lengths.len(), fix });
+            }
+            if let Some(length) = lengths.iter().find(|&&length| length > k_len) {
+                let fix = format!("k has {k_len} positions, so it can be {k_len} at most");
+                return Err(Error::Option { operation, option, value: length.to_string(), fix });
+            }
+        }
+        let mask = options.mask.map(|mask| mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores)));
+        let bias = options.bias.map(|bias| bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores)));
+        Ok(Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem })
+    }
+
+    /// Checks packed sequences `[1, heads, total, dim]`: sequence `i` is `offsets[i]..offsets[i + 1]`.
+    pub fn packed(
+        operation: &'static str,
+        q: View<'a, Q>,
+        k: View<'a, K>,
+        v: View<'a, K>,
+        offsets: [&'a [usize]; 2],
+        options: &Options<'a>,
+    ) -> Result<Self> {
+        let problem = Self::unmasked(operation, q, k, v, options)?;
+        for (name, tensor) in [("q", q.shape()), ("k", k.shape())] {
+            if tensor[0] != 1 {
+                return Err(shape(operation, name, tensor, "packed sequences lie in a batch of 1: [1, heads, total, dim]"));
+            }
+        }
+        for (operand, offsets, total) in [("offsets_q", offsets[0], q.shape()[2]), ("offsets_k", offsets[1], k.shape()[2])] {
+            let ascending = offsets.is_sorted() && offsets.first() == Some(&0) && offsets.last() == Some(&total);
+            if !ascending {
+                let fix = format!("offsets must ascend from 0 to the number of packed tokens, {total}");
+                return Err(Error::Length { operation, operand, len: offsets.len(), fix });
+            }
+        }
+        if offsets[0].len() != offsets[1].len() {
+            let fix = format!("offsets_q has {}: both must name the same sequences", offsets[0].len());
+            return Err(Error::Length { operation, operand: "offsets_k", len: offsets[1].len(), fix });
+        }
+        let padded = [
+            ("mask", options.mask.is_some()),
+            ("bias", options.bias.is_some()),
+            ("key_lengths", options.key_lengths.is_some()),
+            ("key_starts", options.key_starts.is_some()),
+        ];
+        if let Some((option, _)) = padded.into_iter().find(|&(_, set)| set) {
+            let fix = "packed sequences have no common shape for it: leave it out, or pad and use `attend`".into();
+            return Err(Error::Option { operation, option, value: "set".into(), fix });
+        }
+        Ok(Self { offsets: Some(offsets), ..problem })
+    }
+
+    fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
+        let ([batch, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
+        if dim == 0 {
+            return Err(shape(operation, "q", q.shape(), "its last dimension, the width of a head, must be at least 1"));
+        }
+        if k_dim != dim {
+            return Err(shape(operation, "k", k.shape(), format!("its last dimension must be that of q, {dim}")));
+        }
+        if v.shape()[..3] != k.shape()[..3] {
+            return Err(shape(operation, "v", v.shape(), format!("batch, heads and length must be those of k, {:?}", &k.shape()[..3])));
+        }
+        if heads > 0 && (kv_heads == 0 || heads % kv_heads != 0) {
+            return Err(shape(
+                operation,
+                "k",
+                k.shape(),
+                format!("its heads must divide the {heads} heads of q, for each to serve a group"),
+            ));
+        }
+        if let Some(slopes) = options.alibi
+            && slopes.len() != heads
+            && slopes.len() != batch * heads
+        {
+            let fix = format!("give one slope for each of the {heads} heads, or for each of the {} heads of the batch", batch * heads);
+            return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
+        }
+        let refuse = |option, value: f32, fix: &str| Err(Error::Option { operation, option, value: value.to_string(), fix: fix.into() });
+        if let Some(scale) = options.scale
+            && !scale.is_finite()
+        {
+            return refuse("scale", scale, "it must be a finite number");
+        }
+        if let Some(softcap) = options.softcap
+            && !(softcap > 0.0 && softcap.is_finite())
+        {
+            return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
+        }
+        let scale = options.scale.unwrap_or(1.0 / (dim as f32).sqrt());
+        Ok(Self {
+            q,
+            k,
+            v,
+            scale,
+            softcap: options.softcap,
+            mask: None,
+            bias: None,
+            alibi: options.alibi,
+            options: *options,
+            offsets: None,
+        })
+    }
+
+    /// How many query heads share a key/value head.
+    pub fn group(&self) -> usize {
+        self.q.shape()[1] / self.k.shape()[1].max(1)
+    }
+
+    pub fn kv_heads(&self) -> usize {
+        self.k.shape()[1]
+    }
+
+    /// `[dim, value_dim]`
+    pub fn dims(&self) -> [usize; 2] {
+        [self.q.shape()[3], self.v.shape()[3]]
+    }
+
+    pub fn sequences(&self) -> usize {
+        self.offsets.map_or(self.q.shape()[0], |[offsets, _]| offsets.len() - 1)
+    }
+
+    pub fn sequence(&self, index: usize) -> Sequence {
+        if let Some([q, k]) = self.offsets {
+            let (queries, keys) = (q[index]..q[index + 1], k[index]..k[index + 1]);
+            let band = self.band(queries.len(), 0..keys.len());
+            return Sequence { batch: 0, queries, first_key: keys.start, key_count: keys.len(), band };
+        }
+        let (q_len, key_count) = (self.q.shape()[2], self.k.shape()[2]);
+        let end = self.options.key_lengths.map_or(key_count, |lengths| lengths[index]);
+        let start = self.options.key_starts.map_or(0, |starts| starts[index]).min(end);
+        Sequence { batch: index, queries: 0..q_len, first_key: 0, key_count, band: self.band(q_len, start..end) }
+    }
+
+    fn band(&self, q_len: usize, keys: Range<usize>) -> Band {
+        let offset = match self.options.diagonal {
+            Diagonal::TopLeft => 0,
+            Diagonal::BottomRight => keys.end as isize - q_len as isize,
+            Diagonal::Offset(offset) => offset,
+        };
+        let right = if self.options.causal { Some(0) } else { self.options.right };
+        Band { keys, offset, left: self.options.left, right }
+    }
+
+    /// The ALiBi slope of a head; 0 without ALiBi.
+    pub fn slope(&self, batch: usize, head: usize) -> f32 {
+        let heads = self.q.shape()[1];
+        self.alibi.map_or(0.0, |slopes| if slopes.len() == heads { slopes[head] } else { slopes[batch * heads + head] })
+    }
+
+    /// Checks a tensor `[batch, heads, q_len, value_dim]`.
+    pub fn check_context(&self, operation: &'static str, operand: &'static str, got: [usize; 4]) -> Result<()> {
+        let [batch, heads, q_len, _] = self.q.shape();
+        let wanted = [batch, heads, q_len, self.v.shape()[3]];
+        if got == wanted { Ok(()) } else { Err(shape(operation, operand, got, format!("it must be {wanted:?}"))) }
+    }
+
+    /// Checks a slice `[batch, heads, q_len]`.
+    pub fn check_lse(&self, operation: &'static str, len: usize) -> Result<()> {
+        let [batch, heads, q_len, _] = self.q.shape();
+        let wanted = batch * heads * q_len;
+        let fix = || format!("it must hold [{batch}, {heads}, {q_len}], that is {wanted}");
+        if len == wanted { Ok(()) } else { Err(Error::Length { operation, operand: "lse", len, fix: fix() }) }
+    }
+}
+
+pub(crate) fn shape(operation: &'static str, operand: &'static str, shape: [usize; 4], fix: impl Into<String>) -> Error {
+    Error::Shape { operation, operand, shape: shape.to_vec(), fix: fix.into() }
+}
+
+fn not_scores(operation: &'static str, operand: &'static str, got: [usize; 4], scores: [usize; 4]) -> Error {
+    shape(operation, operand, got, format!("each dimension must be 1 or that of the scores, {scores:?}"))
+}

@@ -1,0 +1,194 @@
+//! The softmax, whole and in pieces.
+//!
+//! Attention never holds a row of scores. It keeps, for each query, the largest score so far `m`, the sum `l = sum e^(s - m)` and the
+//! context so far `o = sum e^(s - m) v`; a tile of further scores rescales the three when `m` grows (Milakov and Gimelshein 2018; Dao et
+//! al. 2022, section 3.1). [`Online`] is `m` and `l` of as many queries as a vector has lanes. [`merge`] joins the finished results of
+//! two sets of keys: the step of split-key decoding and of ring attention.
+
+use crate::kernel::elementary::{exp, ln};
+use crate::simd::{Isa, Op, dispatch};
+
+/// Largest score and sum of exponentials of several queries, one in each lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Online<I: Isa> {
+    max: I::Vector,
+    sum: I::Vector,
+}
+
+impl<I: Isa> Online<I> {
+    /// No key has been seen: `m = -inf`, `l = 0`.
+    #[inline(always)]
+    pub fn new(isa: I) -> Self {
+        Self { max: isa.splat(f32::NEG_INFINITY), sum: isa.splat(0.0) }
+    }
+
+    /// Takes in the scores of further keys, one vector every `stride` elements from `at` on, and leaves `e^(s - m)` in their place.
+    /// Returns what the context so far must be multiplied by, or `None` if that is 1 in every lane.
+    #[inline(always)]
+    pub fn push(&mut self, isa: I, scores: &mut [f32], at: usize, stride: usize) -> Option<I::Vector> {
+        let lowest = isa.splat(f32::NEG_INFINITY);
+        let mut max = self.max;
+        for scores in scores.chunks_exact(stride) {
+            max = isa.max(isa.load(&scores[at..]), max);
+        }
+        // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
+        let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
+        let mut sum = isa.splat(0.0);
+        for scores in scores.chunks_exact_mut(stride) {
+            let weight = exp(isa, isa.sub(isa.load(&scores[at..]), shift));
+            sum = isa.add(sum, weight);
+            isa.store(weight, &mut scores[at..]);
+        }
+        let factor = exp(isa, isa.sub(self.max, shift));
+        let grown = isa.any(isa.lt(self.max, max));
+        self.sum = isa.fma(self.sum, factor, sum);
+        self.max = max;
+        grown.then_some(factor)
+    }
+
+    /// What the context must be multiplied by to become the mean `o / l`, and the log-sum-exp `m + ln l`. Where no key was seen: 0 and
+    /// `-inf`.
+    #[inline(always)]
+    pub fn finish(self, isa: I) -> (I::Vector, I::Vector) {
+        let (zero, one, lowest) = (isa.splat(0.0), isa.splat(1.0), isa.splat(f32::NEG_INFINITY));
+        let empty = isa.eq(self.sum, zero);
+        let sum = isa.select(empty, one, self.sum);
+        let factor = isa.select(empty, zero, isa.div(one, sum));
+        (factor, isa.select(empty, lowest, isa.add(self.max, ln(isa, sum))))
+    }
+}
+
+/// Joins the attention of one query over two disjoint sets of keys: `(out, lse)` becomes that over both.
+///
+/// `lse = ln(e^lse + e^other_lse)`, `out = e^(lse_before - lse) out + e^(other_lse - lse) other`.
+///
+/// # Panics
+/// If `out` and `other` differ in length.
+pub fn merge(out: &mut [f32], lse: &mut f32, other: &[f32], other_lse: f32) {
+    assert_eq!(out.len(), other.len(), "merge: contexts of different lengths");
+    let max = lse.max(other_lse);
+    if max == f32::NEG_INFINITY {
+        return;
+    }
+    let (mine, theirs) = ((*lse - max).exp(), (other_lse - max).exp());
+    let sum = mine + theirs;
+    for (out, other) in out.iter_mut().zip(other) {
+        *out = (*out * mine + other * theirs) / sum;
+    }
+    *lse = max + sum.ln();
+}
+
+/// `ln sum_i e^x_i` of a row: `-inf` if it is empty.
+pub fn log_sum_exp(row: &[f32]) -> f32 {
+    crate::kernel::slice::log_sum_exp(row)
+}
+
+/// `x_i <- e^x_i / sum_j e^x_j` in one row; returns the log-sum-exp. A row of nothing but `-inf` becomes 0.
+pub fn softmax(row: &mut [f32]) -> f32 {
+    dispatch(Softmax(row))
+}
+
+struct Softmax<'a>(&'a mut [f32]);
+
+impl Op for Softmax<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> f32 {
+        crate::kernel::lanes::softmax(isa, self.0)
+    }
+}
+
+/// `x_i <- x_i - ln sum_j e^x_j` in one row; returns the log-sum-exp.
+pub fn log_softmax(row: &mut [f32]) -> f32 {
+    let lse = log_sum_exp(row);
+    for x in row.iter_mut() {
+        *x -= lse;
+    }
+    lse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn textbook(scores: &[f32], values: &[f32]) -> (f32, f32) {
+        let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f32> = scores.iter().map(|s| (s - max).exp()).collect();
+        let sum: f32 = weights.iter().sum();
+        (weights.iter().zip(values).map(|(w, v)| w * v).sum::<f32>() / sum, max + sum.ln())
+    }
+
+    #[test]
+    fn merging_halves_gives_the_whole() {
+        let (scores, values) = ([0.5, -3.0, 88.0, 2.0, 90.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
+        let (whole, whole_lse) = textbook(&scores, &values);
+        for split in 1..5 {
+            let (a, mut lse) = textbook(&scores[..split], &values[..split]);
+            let (b, other) = textbook(&scores[split..], &values[split..]);
+            let mut out = [a];
+            merge(&mut out, &mut lse, &[b], other);
+            assert!((out[0] - whole).abs() < 1e-5 && (lse - whole_lse).abs() < 1e-5, "split at {split}");
+        }
+    }
+
+    #[test]
+    fn merging_nothing_changes_nothing() {
+        let (mut out, mut lse) = ([1.5, 2.5], 0.25);
+        merge(&mut out, &mut lse, &[0.0, 0.0], f32::NEG_INFINITY);
+        assert_eq!((out, lse), ([1.5, 2.5], 0.25));
+        let (mut out, mut lse) = ([0.0, 0.0], f32::NEG_INFINITY);
+        merge(&mut out, &mut lse, &[1.5, 2.5], 0.25);
+        assert_eq!((out, lse), ([1.5, 2.5], 0.25));
+        let (mut out, mut lse) = ([0.0], f32::NEG_INFINITY);
+        merge(&mut out, &mut lse, &[0.0], f32::NEG_INFINITY);
+        assert_eq!((out, lse), ([0.0], f32::NEG_INFINITY));
+    }
+
+    struct Pieces<'a>(&'a [f32], &'a [f32], usize);
+
+    impl Op for Pieces<'_> {
+        type Output = (f32, f32);
+
+        fn run<I: Isa>(self, isa: I) -> (f32, f32) {
+            let Pieces(scores, values, piece) = self;
+            let mut online = Online::new(isa);
+            let mut out = isa.splat(0.0);
+            for (scores, values) in scores.chunks(piece).zip(values.chunks(piece)) {
+                let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s; 16]).collect();
+                if let Some(factor) = online.push(isa, &mut tile, 0, 16) {
+                    out = isa.mul(out, factor);
+                }
+                for (weights, &value) in tile.chunks_exact(16).zip(values) {
+                    out = isa.fma(isa.load(weights), isa.splat(value), out);
+                }
+            }
+            let (factor, lse) = online.finish(isa);
+            let mut lanes = [0.0; 32];
+            isa.store(isa.mul(out, factor), &mut lanes);
+            isa.store(lse, &mut lanes[16..]);
+            (lanes[0], lanes[16])
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_whole_on_every_tier() {
+        let scores: Vec<f32> = (0..37).map(|i| ((i * 29 % 37) as f32 - 18.0) * 3.0).collect();
+        let values: Vec<f32> = (0..37).map(|i| (i * 7 % 11) as f32).collect();
+        let (whole, whole_lse) = textbook(&scores, &values);
+        for tier in crate::simd::available_tiers() {
+            for piece in [1, 2, 5, 37] {
+                let (out, lse) = crate::simd::dispatch_on(tier, Pieces(&scores, &values, piece));
+                assert!((out - whole).abs() < 1e-5 && (lse - whole_lse).abs() < 1e-5, "{tier}, pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_without_keys_is_zero_on_every_tier() {
+        for tier in crate::simd::available_tiers() {
+            let nothing = [f32::NEG_INFINITY; 3];
+            assert_eq!(crate::simd::dispatch_on(tier, Pieces(&nothing, &[1.0; 3], 2)), (0.0, f32::NEG_INFINITY), "{tier}");
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Tensors as the caller holds them: a slice, a shape `[batch, heads, len, dim]` and strides.
+
+use half::{bf16, f16};
+
+use crate::{Error, Result};
+
+/// How the numbers of a tensor are stored: f32, f16 or bf16. Arithmetic is f32 for all of them.
+pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
+    /// The number, exactly.
+    fn to_f32(self) -> f32;
+    /// The nearest number of this type, ties to even.
+    fn from_f32(value: f32) -> Self;
+    /// The same slice, if this is f32.
+    fn as_f32s(_slice: &[Self]) -> Option<&[f32]> {
+        None
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::f16 {}
+    impl Sealed for half::bf16 {}
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn as_f32s(slice: &[Self]) -> Option<&[f32]> {
+        Some(slice)
+    }
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        f16::from_f32(value)
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        bf16::to_f32(self)
+    }
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        bf16::from_f32(value)
+    }
+}
+
+/// Where each element of a tensor `[batch, heads, len, dim]` lies in a slice: `sum(index[i] * strides[i])`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shape: [usize; 4],
+    strides: [usize; 4],
+}
+
+impl Layout {
+    /// Row-major, without gaps.
+    ///
+    /// # Errors
+    /// If the number of elements exceeds `usize`.
+    pub fn contiguous(shape: [usize; 4]) -> Result<Self> {
+        let mut strides = [1usize; 4];
+        for i in (0..3).rev() {
+            strides[i] = strides[i + 1].checked_mul(shape[i + 1].max(1)).ok_or_else(|| too_large(shape, strides))?;
+        }
+        Self::strided(shape, strides)
+    }
+
+    /// Any strides, in elements. A stride of 0 repeats the same elements along that dimension.
+    ///
+    /// # Errors
+    /// If the last offset exceeds `usize`.
+    pub fn strided(shape: [usize; 4], strides: [usize; 4]) -> Result<Self> {
+        let layout = Self { shape, strides };
+        let extent = |sum: usize, i: usize| sum.checked_add(shape[i].saturating_sub(1).checked_mul(strides[i])?);
+        let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        match ((0..4).try_fold(1, extent), elements) {
+            (Some(_), Some(_)) => Ok(layout),
+            _ => Err(too_large(shape, strides)),
+        }
+    }
+
+    /// `[batch, heads, len, dim]`
+    pub fn shape(&self) -> [usize; 4] {
+        self.shape
+    }
+
+    /// How far apart neighbours along each dimension are, in elements.
+    pub fn strides(&self) -> [usize; 4] {
+        self.strides
+    }
+
+    /// Where the row `[batch, head, position, ..]` starts.
+    #[inline(always)]
+    pub(crate) fn row(&self, batch: usize, head: usize, position: usize) -> usize {
+        batch * self.strides[0] + head * self.strides[1] + position * self.strides[2]
+    }
+
+    /// One past the last element that is reached.
+    fn end(&self) -> usize {
+        if self.is_empty() { 0 } else { 1 + (0..4).map(|i| (self.shape[i] - 1) * self.strides[i]).sum::<usize>() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    fn fits(&self, len: usize) -> Result<()> {
+        let end = self.end();
+        if end <= len {
+            Ok(())
+        } else {
+            Err(self.error(len, format!("its last element is number {end}: pass a longer slice or smaller strides")))
+        }
+    }
+
+    /// Whether two indices may lie at the same place; exact for every layout that comes from permuting, slicing or padding.
+    fn overlaps_itself(&self) -> bool {
+        let mut dims: Vec<usize> = (0..4).filter(|&i| self.shape[i] > 1).collect();
+        dims.sort_unstable_by_key(|&i| self.strides[i]);
+        let mut reach = 0;
+        !self.is_empty()
+            && dims.into_iter().any(|i| {
+                let collides = self.strides[i] <= reach;
+                reach += (self.shape[i] - 1) * self.strides[i];
+                collides
+            })
+    }
+
+    fn writable(&self, len: usize) -> Result<()> {
+        self.fits(len)?;
+        if self.overlaps_itself() {
+            return Err(self.error(len, "some elements share a place, so it cannot be written: enlarge the strides".into()));
+        }
+        Ok(())
+    }
+
+    fn error(&self, len: usize, fix: String) -> Error {
+        Error::View { shape: self.shape, strides: self.strides, len, fix }
+    }
+}
+
+fn too_large(shape: [usize; 4], strides: [usize; 4]) -> Error {
+    Error::View { shape, strides, len: 0, fix: "the number of elements overflows: check the shape".into() }
+}
+
+/// A tensor to read: `[batch, heads, len, dim]` over a slice.
+///
+/// ```
+/// use heedful::View;
+/// // One batch of 2 tokens whose rows hold queries, keys and values of 2 heads of 4 numbers each, side by side.
+/// let fused = [0.0f32; 2 * 3 * 8];
+/// let keys = View::strided(&fused[8..], [1, 2, 2, 4], [48, 4, 24, 1])?;
+/// assert_eq!(keys.shape(), [1, 2, 2, 4]);
+/// # Ok::<(), heedful::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T = f32> {
+    data: &'a [T],
+    layout: Layout,
+}
+
+impl<'a, T: Copy> View<'a, T> {
+    /// `data` as a row-major tensor without gaps.
+    ///
+    /// # Errors
+    /// If `data` does not hold exactly that many elements.
+    pub fn contiguous(data: &'a [T], shape: [usize; 4]) -> Result<Self> {
+        let layout = Layout::contiguous(shape)?;
+        if layout.end() != data.len() {
+            let needed = layout.end();
+            return Err(
+                layout.error(data.len(), format!("this shape needs {needed} elements: pass a slice of that length or use `strided`"))
+            );
+        }
+        Ok(Self { data, layout })
+    }
+
+    /// `data` with strides of its own, in elements; element `[0, 0, 0, 0]` is `data[0]`.
+    ///
+    /// # Errors
+    /// If an element would lie beyond `data`.
+    pub fn strided(data: &'a [T], shape: [usize; 4], strides: [usize; 4]) -> Result<Self> {
+        let layout = Layout::strided(shape, strides)?;
+        layout.fits(data.len())?;
+        Ok(Self { data, layout })
+    }
+
+    /// `[batch, heads, len, dim]`
+    pub fn shape(&self) -> [usize; 4] {
+        self.layout.shape
+    }
+
+    /// Shape and strides.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The element at an index.
+    ///
+    /// # Panics
+    /// If the index lies outside the shape.
+    pub fn at(&self, index: [usize; 4]) -> T {
+        let inside = (0..4).all(|i| index[i] < self.layout.shape[i]);
+        assert!(inside, "index {index:?} lies outside shape {:?}", self.layout.shape);
+        self.data[self.layout.row(index[0], index[1], index[2]) + index[3] * self.layout.strides[3]]
+    }
+
+    /// The slice from which offsets of the layout count.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> &'a [T] {
+        self.data
+    }
+
+    /// The same tensor with its dimensions of size 1 repeated up to `shape`, if it can be.
+    pub(crate) fn broadcast(mut self, shape: [usize; 4]) -> Option<Self> {
+        for (i, &n) in shape.iter().enumerate() {
+            match self.layout.shape[i] {
+                size if size == n => {}
+                1 => self.layout.strides[i] = 0,
+                _ => return None,
+            }
+            self.layout.shape[i] = n;
+        }
+        Some(self)
+    }
+}
+
+/// A tensor to write: `[batch, heads, len, dim]` over a slice, no two elements at the same place.
+#[derive(Debug)]
+pub struct ViewMut<'a, T = f32> {
+    data: &'a mut [T],
+    layout: Layout,
+}
+
+impl<'a, T: Copy> ViewMut<'a, T> {
+    /// `data` as a row-major tensor without gaps.
+    ///
+    /// # Errors
+    /// If `data` does not hold exactly that many elements.
+    pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
+        let layout = *View::contiguous(data, shape)?.layout();
+        Ok(Self { data, layout })
+    }
+
+    /// `data` with strides of its own, in elements; element `[0, 0, 0, 0]` is `data[0]`.
+    ///
+    /// # Errors
+    /// If an element would lie beyond `data`, or two of them at the same place.
+    pub fn strided(data: &'a mut [T], shape: [usize; 4], strides: [usize; 4]) -> Result<Self> {
+        Self::with_layout(data, Layout::strided(shape, strides)?)
+    }
+
+    /// `data` with this shape and these strides.
+    ///
+    /// # Errors
+    /// If an element would lie beyond `data`, or two of them at the same place.
+    pub fn with_layout(data: &'a mut [T], layout: Layout) -> Result<Self> {
+        layout.writable(data.len())?;
+        Ok(Self { data, layout })
+    }
+
+    /// `[batch, heads, len, dim]`
+    pub fn shape(&self) -> [usize; 4] {
+        self.layout.shape
+    }
+
+    /// Shape and strides.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The same tensor, to read.
+    pub fn view(&self) -> View<'_, T> {
+        View { data: self.data, layout: self.layout }
+    }
+
+    /// The same tensor for a shorter time, so that a view can be passed on more than once.
+    pub fn reborrow(&mut self) -> ViewMut<'_, T> {
+        ViewMut { data: self.data, layout: self.layout }
+    }
+
+    /// The slice from which offsets of the layout count.
+    pub(crate) fn data(&mut self) -> &mut [T] {
+        self.data
+    }
+
+    /// Sets every element.
+    pub(crate) fn fill(&mut self, value: T) {
+        let [batch, heads, len, _] = self.layout.shape;
+        for b in 0..batch {
+            for h in 0..heads {
+                for position in 0..len {
+                    self.each(b, h, position, |_, to| *to = value);
+                }
+            }
+        }
+    }
+
+    /// Calls `write(i, element)` for the elements of one row.
+    #[inline(always)]
+    pub(crate) fn each(&mut self, batch: usize, head: usize, position: usize, mut write: impl FnMut(usize, &mut T)) {
+        let start = self.layout.row(batch, head, position);
+        let dim = self.layout.shape[3];
+        // A row without elements may start beyond the slice.
+        if dim == 0 {
+            return;
+        }
+        if self.layout.strides[3] == 1 {
+            for (i, to) in self.data[start..start + dim].iter_mut().enumerate() {
+                write(i, to);
+            }
+        } else {
+            for i in 0..dim {
+                write(i, &mut self.data[start + i * self.layout.strides[3]]);
+            }
+        }
+    }
+}
+
+/// Three tensors to write, the gradients of queries, keys and values: in slices of their own, or in one slice such as the gradient of
+/// a fused projection `[tokens, 3 * dim]`.
+#[derive(Debug)]
+pub struct QkvMut<'a> {
+    storage: Storage<'a>,
+    layouts: [Layout; 3],
+}
+
+#[derive(Debug)]
+enum Storage<'a> {
+    Separate([&'a mut [f32]; 3]),
+    Fused(&'a mut [f32], [usize; 3]),
+}
+
+impl<'a> QkvMut<'a> {
+    /// Three tensors in slices of their own.
+    pub fn separate(q: ViewMut<'a>, k: ViewMut<'a>, v: ViewMut<'a>) -> Self {
+        let layouts = [q.layout, k.layout, v.layout];
+        Self { layouts, storage: Storage::Separate([q, k, v].map(|view| view.data)) }
+    }
+
+    /// Three tensors in one slice. Element `[0, 0, 0, 0]` of each lies at its entry of `starts`. They must not overlap each other: one
+    /// would overwrite what another holds.
+    ///
+    /// # Errors
+    /// If an element would lie beyond `data`, or two elements of one tensor at the same place.
+    ///
+    /// ```
+    /// use heedful::{Layout, QkvMut};
+    /// let (tokens, heads, dim) = (5, 2, 4);
+    /// let row = 3 * heads * dim;
+    /// let mut fused = vec![0.0; tokens * row];
+    /// let part = Layout::strided([1, heads, tokens, dim], [tokens * row, dim, row, 1])?;
+    /// let gradients = QkvMut::fused(&mut fused, [0, heads * dim, 2 * heads * dim], [part; 3])?;
+    /// # Ok::<(), heedful::Error>(())
+    /// ```
+    pub fn fused(data: &'a mut [f32], starts: [usize; 3], layouts: [Layout; 3]) -> Result<Self> {
+        for (&start, layout) in starts.iter().zip(&layouts) {
+            layout.writable(data.len().saturating_sub(start))?;
+        }
+        Ok(Self { storage: Storage::Fused(data, starts), layouts })
+    }
+
+    /// The gradient of the queries (0), keys (1) or values (2).
+    pub(crate) fn part(&mut self, which: usize) -> ViewMut<'_> {
+        let data = match &mut self.storage {
+            Storage::Separate(slices) => &mut *slices[which],
+            Storage::Fused(data, starts) => {
+                let start = starts[which].min(data.len());
+                &mut data[start..]
+            }
+        };
+        ViewMut { data, layout: self.layouts[which] }
+    }
+
+    pub(crate) fn shape(&self, which: usize) -> [usize; 4] {
+        self.layouts[which].shape
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_says_what_does_not_fit() {
+        let data = [0.0f32; 23];
+        let error = View::contiguous(&data, [1, 2, 3, 4]).unwrap_err().to_string();
+        assert!(error.contains("[1, 2, 3, 4]") && error.contains("over 23 elements") && error.contains("needs 24"), "{error}");
+        let error = View::strided(&data, [1, 2, 3, 4], [0, 12, 4, 1]).unwrap_err().to_string();
+        assert!(error.contains("its last element is number 24"), "{error}");
+        assert!(View::strided(&data[..0], [1, 0, 3, 4], [0, 12, 4, 1]).is_ok());
+    }
+
+    #[test]
+    fn shapes_whose_product_overflows_are_refused() {
+        let huge = 1 << 33;
+        assert!(View::contiguous(&[0.0f32], [huge, huge, 1, 1]).unwrap_err().to_string().contains("overflows"));
+        assert!(View::strided(&[0.0f32], [huge, huge, 1, 1], [0, 0, 0, 0]).unwrap_err().to_string().contains("overflows"));
+        assert!(View::strided(&[0.0f32], [2, 1, 1, 1], [usize::MAX, 0, 0, 0]).unwrap_err().to_string().contains("overflows"));
+    }
+
+    #[test]
+    fn elements_that_share_a_place_can_be_read_and_not_written() {
+        let mut data = [0.0f32; 24];
+        assert!(View::strided(&data, [1, 2, 3, 4], [0, 0, 4, 1]).is_ok());
+        assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [0, 0, 4, 1]).unwrap_err().to_string().contains("share a place"));
+        assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [0, 2, 4, 1]).is_err());
+        assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [0, 4, 8, 1]).is_ok());
+        assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [7, 1, 8, 2]).is_ok());
+    }
+}

@@ -6,6 +6,8 @@
 
 pub mod additive_decoder;
 pub mod attention;
+pub mod bidirectional;
+pub mod columns;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elman;
@@ -31,6 +33,7 @@ mod reduce;
 
 pub use attention::{CrossAttention, SelfAttention};
 pub use additive_decoder::{AdditiveDecoder, Score};
+pub use bidirectional::Bidirectional;
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;
 pub use feed_forward::FeedForward;

@@ -194,6 +194,32 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         Band { keys, offset, left: self.options.left, right }
     }
 
+    /// Checks that a head and a query of a sequence exist.
+    pub fn check_place(
+        &self,
+        operation: &'static str,
+        sequence: usize,
+        head: usize,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+    ) -> Result<()> {
+        let refuse = |option, value: String, fix: String| Err(Error::Option { operation, option, value, fix });
+        if sequence >= self.sequences() {
+            return refuse("sequence", sequence.to_string(), format!("there are {}", self.sequences()));
+        }
+        let heads = self.q.shape()[1];
+        if head >= heads {
+            return refuse("head", head.to_string(), format!("there are {heads}"));
+        }
+        let sequence = self.sequence(sequence);
+        for (option, range, len) in [("queries", queries, sequence.queries.len()), ("keys", keys, sequence.key_count)] {
+            if range.start > range.end || range.end > len {
+                return refuse(option, format!("{range:?}"), format!("the sequence has {len}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The ALiBi slope of a head; 0 without ALiBi.
     pub fn slope(&self, batch: usize, head: usize) -> f32 {
         let heads = self.q.shape()[1];

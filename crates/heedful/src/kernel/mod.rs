@@ -8,6 +8,7 @@ pub(crate) mod backward;
 pub mod elementary;
 pub(crate) mod forward;
 pub mod lanes;
+pub(crate) mod lens;
 pub(crate) mod products;
 pub(crate) mod score;
 pub mod slice;

@@ -31,20 +31,30 @@ impl Lanes {
     pub fn new<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, kv_head: usize, first: usize) -> Self {
         let q_len = sequence.queries.len();
         let group = problem.group();
-        let mut lanes =
-            Self { count: (group * q_len - first).min(ROWS), heads: [0; ROWS], queries: [0; ROWS], slopes: [0.0; ROWS], reach: 0..0 };
-        let (mut head, mut query) = (kv_head * group + first / q_len, first % q_len);
-        for r in 0..lanes.count {
+        let mut place = (kv_head * group + first / q_len, first % q_len);
+        let places = std::iter::from_fn(|| {
+            let (head, query) = place;
+            place = if query + 1 == q_len { (head + 1, 0) } else { (head, query + 1) };
+            Some((head, query))
+        });
+        Self::of(problem, sequence, places.take(group * q_len - first))
+    }
+
+    /// The first queries of `queries` in one head.
+    pub fn of_head<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, head: usize, queries: Range<usize>) -> Self {
+        Self::of(problem, sequence, queries.map(|query| (head, query)))
+    }
+
+    fn of<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, places: impl Iterator<Item = (usize, usize)>) -> Self {
+        let mut lanes = Self { count: 0, heads: [0; ROWS], queries: [0; ROWS], slopes: [0.0; ROWS], reach: 0..0 };
+        for (r, (head, query)) in places.take(ROWS).enumerate() {
+            lanes.count = r + 1;
             lanes.heads[r] = head;
             lanes.queries[r] = query;
             lanes.slopes[r] = problem.slope(sequence.batch, head);
-            query += 1;
-            if query == q_len {
-                (head, query) = (head + 1, 0);
-            }
+            let start = if r == 0 { query } else { lanes.reach.start.min(query) };
+            lanes.reach = start..lanes.reach.end.max(query + 1);
         }
-        let queries = &lanes.queries[..lanes.count];
-        lanes.reach = queries.iter().copied().min().unwrap_or(0)..queries.iter().copied().max().map_or(0, |last| last + 1);
         lanes
     }
 

@@ -1,0 +1,98 @@
+//! Every lens against the definition's weights, in all mask modes, over a batch and over packed sequences.
+
+use heedful::lens::Lens;
+use heedful::{Diagonal, Options, View, ViewMut, attend, attend_packed, reference};
+
+fn numbers(seed: u32, len: usize) -> Vec<f32> {
+    (0..len as u32).map(|i| ((i + 17 * seed).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+const BATCH: usize = 2;
+const HEADS: usize = 4;
+const KV_HEADS: usize = 2;
+const Q_LEN: usize = 37;
+const K_LEN: usize = 81;
+const DIM: usize = 12;
+
+#[test]
+fn every_lens_equals_the_definition() {
+    let (q, k) = (numbers(1, BATCH * HEADS * Q_LEN * DIM), numbers(2, BATCH * KV_HEADS * K_LEN * DIM));
+    let q: Vec<f32> = q.iter().map(|x| x * 4.0).collect();
+    let (q, k) = (View::contiguous(&q, [BATCH, HEADS, Q_LEN, DIM]).unwrap(), View::contiguous(&k, [BATCH, KV_HEADS, K_LEN, DIM]).unwrap());
+    let mask: Vec<bool> = numbers(3, Q_LEN * K_LEN).iter().map(|&x| x > 0.2).collect();
+    let bias = numbers(4, HEADS * K_LEN);
+    let slopes = [0.5, 0.25, 0.125, 0.0625];
+    let plain = Options::new();
+    let modes = [
+        plain,
+        plain.causal(Diagonal::TopLeft),
+        plain.causal(Diagonal::BottomRight).softcap(2.0),
+        plain.window(Some(3), Some(2)).diagonal(Diagonal::Offset(-4)),
+        plain.mask(View::contiguous(&mask, [1, 1, Q_LEN, K_LEN]).unwrap()).scale(0.7),
+        plain.bias(View::contiguous(&bias, [1, HEADS, 1, K_LEN]).unwrap()).alibi(&slopes),
+        plain.key_lengths(&[80, 5]).key_starts(&[70, 0]),
+        plain.key_lengths(&[0, 5]),
+    ];
+    for (mode, options) in modes.iter().enumerate() {
+        let expected = reference::attention(q, k, k, options).unwrap();
+        let mut out = vec![0.0; BATCH * HEADS * Q_LEN * DIM];
+        let mut lse = vec![0.0; BATCH * HEADS * Q_LEN];
+        attend(q, k, k, options, ViewMut::contiguous(&mut out, [BATCH, HEADS, Q_LEN, DIM]).unwrap(), Some(&mut lse)).unwrap();
+        let lens = Lens::new(q, k, options, &lse).unwrap();
+        for (b, h, i) in (0..BATCH).flat_map(|b| (0..HEADS).flat_map(move |h| (0..Q_LEN).map(move |i| (b, h, i)))) {
+            let weights = &expected.weights[((b * HEADS + h) * Q_LEN + i) * K_LEN..][..K_LEN];
+            let row = lens.row(b, h, i).unwrap();
+            let near = |a: f32, b: f64| (f64::from(a) - b).abs() < 1e-5;
+            assert!(row.iter().zip(weights).all(|(&a, &b)| near(a, b)), "row {b} {h} {i} of mode {mode}");
+            let total: f32 = row.iter().sum();
+            assert!(near(total, weights.iter().sum()));
+
+            let entropy: f64 = weights.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+            assert!(near(lens.entropy(b, h, i).unwrap(), entropy), "entropy {b} {h} {i} of mode {mode}");
+
+            let top = lens.top_k(b, h, i, 3).unwrap();
+            let mut sorted: Vec<f64> = weights.iter().copied().filter(|&p| p > 0.0).collect();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            assert_eq!(top.keys.len(), sorted.len().min(3));
+            assert!(top.weights.iter().zip(&sorted).all(|(&a, &b)| near(a, b)), "top {b} {h} {i} of mode {mode}");
+            assert!(top.keys.iter().zip(&top.weights).all(|(&key, &weight)| row[key] == weight));
+            assert!(near(top.rest, sorted.iter().skip(3).sum()));
+        }
+        let tile = lens.tile(1, 2, 5..31, 3..75).unwrap();
+        for (i, row) in (5..31).zip(tile.chunks(72)) {
+            assert_eq!(row, &lens.row(1, 2, i).unwrap()[3..75], "tile of mode {mode}");
+        }
+    }
+}
+
+#[test]
+fn the_entropy_of_a_uniform_row_is_ln_n() {
+    let (q, k) = ([0.0; 4], numbers(1, 100 * 4));
+    let (q, k) = (View::contiguous(&q, [1, 1, 1, 4]).unwrap(), View::contiguous(&k, [1, 1, 100, 4]).unwrap());
+    let (mut out, mut lse) = ([0.0; 4], [0.0]);
+    attend(q, k, k, &Options::new(), ViewMut::contiguous(&mut out, [1, 1, 1, 4]).unwrap(), Some(&mut lse)).unwrap();
+    let entropy = Lens::new(q, k, &Options::new(), &lse).unwrap().entropy(0, 0, 0).unwrap();
+    assert!((entropy - 100f32.ln()).abs() < 1e-5);
+}
+
+#[test]
+fn a_packed_sequence_is_seen_as_if_alone() {
+    let (q_data, k_data) = (numbers(1, 12 * 6), numbers(2, 15 * 6));
+    let packed = |data, len| View::strided(data, [1, 2, len, 3], [0, 3, 6, 1]).unwrap();
+    let (q, k) = (packed(&q_data, 12), packed(&k_data, 15));
+    let (offsets_q, offsets_k) = ([0, 5, 5, 12], [0, 4, 9, 15]);
+    let options = Options::new().causal(Diagonal::TopLeft);
+    let (mut out, mut lse) = ([0.0; 72], [0.0; 24]);
+    let out = ViewMut::strided(&mut out, [1, 2, 12, 3], [72, 3, 6, 1]).unwrap();
+    attend_packed(q, k, k, &offsets_q, &offsets_k, &options, out, Some(&mut lse)).unwrap();
+    let lens = Lens::packed(q, k, &offsets_q, &offsets_k, &options, &lse).unwrap();
+    let (alone_q, alone_k) = (packed(&q_data[5 * 6..], 7), packed(&k_data[9 * 6..], 6));
+    let expected = reference::attention(alone_q, alone_k, alone_k, &options).unwrap();
+    for (h, i) in (0..2).flat_map(|h| (0..7).map(move |i| (h, i))) {
+        let row = lens.row(2, h, i).unwrap();
+        assert!(row.iter().zip(&expected.weights[(h * 7 + i) * 6..]).all(|(&a, &b)| (f64::from(a) - b).abs() < 1e-6));
+    }
+    assert!(lens.row(1, 0, 0).unwrap_err().to_string().contains("the sequence has 0"));
+    assert!(lens.row(3, 0, 0).unwrap_err().to_string().contains("there are 3"));
+    assert!(lens.row(0, 2, 0).unwrap_err().to_string().contains("there are 2"));
+}

@@ -5,5 +5,6 @@ pub mod corpus;
 pub mod decode;
 pub mod model;
 pub mod text;
+pub mod translator;
 
 mod random;

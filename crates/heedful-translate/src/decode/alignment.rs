@@ -74,6 +74,11 @@ impl Alignment {
         self.outside.len()
     }
 
+    /// All weights, `[target_words, source_words]`.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
     /// The weights of a target word: one for each source word.
     ///
     /// # Panics

@@ -56,26 +56,28 @@ impl Default for SearchOptions {
     }
 }
 
-/// The largest number of target tokens, the end of sentence included: `factor * source_len + constant`.
+/// The largest number of target tokens, the end of sentence included: `factor * source_len + constant`, but not more than `at_most`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaxLength {
     /// Target tokens for each source token.
     pub factor: f32,
     /// Target tokens on top.
     pub constant: usize,
+    /// What the model can write at all.
+    pub at_most: usize,
 }
 
 impl Default for MaxLength {
     fn default() -> Self {
-        Self { factor: 2.0, constant: 10 }
+        Self { factor: 2.0, constant: 10, at_most: usize::MAX }
     }
 }
 
 impl MaxLength {
-    /// The limit of one request; a prefix is never cut.
+    /// The limit of one request. One token can always be added to a prefix within `at_most`.
     fn of(self, request: &Request<'_>) -> usize {
         let length = (self.factor * request.source_len as f32) as usize + self.constant;
-        length.max(request.prefix.len() + 1)
+        length.max(request.prefix.len() + 1).min(self.at_most)
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::text::{BOS, EOS};
 
 fn options(constant: usize, normalisation: Normalisation) -> SearchOptions {
-    SearchOptions { max_length: MaxLength { factor: 1.0, constant }, normalisation, no_repeat_ngram: 0, attention: true }
+    SearchOptions { max_length: MaxLength { factor: 1.0, constant, at_most: 20 }, normalisation, no_repeat_ngram: 0, attention: true }
 }
 
 fn normalisations() -> impl Strategy<Value = Normalisation> {
@@ -121,7 +121,7 @@ proptest! {
         let found: Vec<Hypothesis> = beam(&mut decoder, &requests, &Beam { width, n_best: 1 }, &options).unwrap().concat();
         let targets: Vec<Vec<u32>> = found.iter().map(all_tokens).collect();
         // The limit does not hold for a target that is given.
-        let short = SearchOptions { max_length: MaxLength { factor: 0.0, constant: 1 }, ..options };
+        let short = SearchOptions { max_length: MaxLength { factor: 0.0, constant: 1, ..MaxLength::default() }, ..options };
         let forced: Vec<Request<'_>> = requests.iter().zip(&targets).map(|(request, prefix)| Request { prefix, ..*request }).collect();
         prop_assert_eq!(force(&mut again, &forced, &short).unwrap(), found);
     }
@@ -163,7 +163,8 @@ fn samples_follow_the_distribution() {
     let sentences = vec![(5, 1); draws];
     let requests: Vec<Request<'_>> = (0..draws as u64).map(|stream| Request { source_len: 1, prefix: &[], stream }).collect();
     let first_tokens = |sampling: Sampling| {
-        let one_token = SearchOptions { max_length: MaxLength { factor: 0.0, constant: 1 }, ..options(0, Normalisation::None) };
+        let one_token =
+            SearchOptions { max_length: MaxLength { factor: 0.0, constant: 1, ..MaxLength::default() }, ..options(0, Normalisation::None) };
         let mut counts = [0.0; markov::VOCABULARY];
         for hypothesis in sample(&mut Markov::new(&sentences), &requests, &sampling, &one_token).unwrap() {
             counts[all_tokens(&hypothesis)[0] as usize] += 1.0 / draws as f64;
@@ -255,7 +256,7 @@ fn what_makes_no_sense_is_an_error() {
     assert_eq!(greedy(&mut decoder, &[], &usual).unwrap_err(), DecodeError::Requests { requests: 0, rows: 1 });
     for wrong in [
         SearchOptions { normalisation: Normalisation::Wu { alpha: -1.0 }, ..usual },
-        SearchOptions { max_length: MaxLength { factor: f32::NAN, constant: 0 }, ..usual },
+        SearchOptions { max_length: MaxLength { factor: f32::NAN, ..MaxLength::default() }, ..usual },
     ] {
         assert!(matches!(greedy(&mut decoder, &request, &wrong), Err(DecodeError::Option { .. })));
     }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{DataConfig, DecodingConfig, RunConfig, ScheduleConfig, TokenizerConfig, TrainingConfig};
+use super::{DataConfig, RunConfig, ScheduleConfig, TokenizerConfig, TrainingConfig};
 use crate::model::config::ModelConfig;
 
 /// The names that [`TrainingConfig::preset`] knows.
@@ -106,10 +106,7 @@ impl TrainingConfig {
         within("tokenizer.vocabulary", vocabulary, 300, 1_000_000)?;
         model.check()?;
         check_training(training)?;
-        let DecodingConfig { beam, length_penalty, max_length } = *decoding;
-        within("decoding.beam", beam, 1, 1000)?;
-        within("decoding.length_penalty", length_penalty, 0.0, 10.0)?;
-        within("decoding.max_length", max_length, 1, 100_000)
+        decoding.check()
     }
 }
 

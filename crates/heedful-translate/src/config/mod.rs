@@ -207,15 +207,30 @@ impl Default for RunConfig {
 pub struct DecodingConfig {
     /// Hypotheses that are kept at each step; 1 is greedy.
     pub beam: usize,
-    /// Scores are divided by `length^length_penalty`.
+    /// Log-probabilities are divided by `((5 + length) / 6)^length_penalty` (Wu et al. 2016, section 7).
     pub length_penalty: f32,
-    /// The most tokens that a translation may have.
-    pub max_length: usize,
+    /// A translation has at most this many tokens for each source token, and [`Self::max_length_constant`] more.
+    pub max_length_factor: f32,
+    /// See [`Self::max_length_factor`].
+    pub max_length_constant: usize,
 }
 
 impl Default for DecodingConfig {
     fn default() -> Self {
-        Self { beam: 5, length_penalty: 1.0, max_length: 200 }
+        Self { beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_constant: 10 }
+    }
+}
+
+impl DecodingConfig {
+    /// Whether every value lies in its range.
+    ///
+    /// # Errors
+    /// Names the first key that does not, and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        within("decoding.beam", self.beam, 1, 1000)?;
+        within("decoding.length_penalty", self.length_penalty, 0.0, 10.0)?;
+        within("decoding.max_length_factor", self.max_length_factor, 0.0, 100.0)?;
+        within("decoding.max_length_constant", self.max_length_constant, 1, 10_000)
     }
 }
 

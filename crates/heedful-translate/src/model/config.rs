@@ -72,6 +72,19 @@ impl ModelConfig {
         }
     }
 
+    /// A number of weights that the model has at least: its embeddings and its largest matrices.
+    pub fn least_weights(&self, vocabulary: usize) -> u128 {
+        let [vocabulary, embedding, per_layer, layers] = match self {
+            Self::Rnn(c) => [vocabulary, c.embedding, c.hidden * c.hidden, c.layers],
+            Self::RnnAttention(c) => [vocabulary, c.embedding, c.hidden * c.hidden, c.layers],
+            Self::Transformer(c) => {
+                [vocabulary, c.dim, 4 * c.dim * c.dim + 2 * c.dim * c.feed_forward, c.encoder_layers + c.decoder_layers]
+            }
+        }
+        .map(|size| size as u128);
+        vocabulary * embedding + per_layer * layers
+    }
+
     /// The architecture's name, one of [`Self::TYPES`].
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -93,6 +106,15 @@ pub enum Cell {
     Lstm,
 }
 
+impl From<Cell> for heedful_nn::Cell {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Gru => Self::Gru,
+            Cell::Lstm => Self::Lstm,
+        }
+    }
+}
+
 /// How a decoder state and an encoder state are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +130,17 @@ pub enum Score {
     Concat,
 }
 
+impl From<Score> for heedful_nn::Score {
+    fn from(score: Score) -> Self {
+        match score {
+            Score::Additive => Self::Additive,
+            Score::Dot => Self::Dot,
+            Score::General => Self::General,
+            Score::Concat => Self::Concat,
+        }
+    }
+}
+
 /// Sizes of the encoder-decoder without attention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -120,11 +153,17 @@ pub struct RnnConfig {
     pub hidden: usize,
     /// Recurrent layers of the encoder and of the decoder.
     pub layers: usize,
+    /// Whether the encoder reads the source from its end.
+    pub reverse_source: bool,
+    /// Whether every step of the decoder sees the encoder's last state, and not only the first.
+    pub context_everywhere: bool,
+    /// Whether source, target and output share one table of embeddings.
+    pub tied: bool,
 }
 
 impl Default for RnnConfig {
     fn default() -> Self {
-        Self { cell: Cell::Gru, embedding: 256, hidden: 512, layers: 1 }
+        Self { cell: Cell::Gru, embedding: 256, hidden: 512, layers: 1, reverse_source: true, context_everywhere: true, tied: true }
     }
 }
 
@@ -138,15 +177,18 @@ pub struct RnnAttentionConfig {
     pub score: Score,
     /// Numbers per token embedding.
     pub embedding: usize,
-    /// Numbers per hidden state of the decoder and of each direction of the encoder.
+    /// Numbers per hidden state of the decoder, and of each direction of the encoder unless the score is `dot`: then half of it, so that the
+    /// encoder's states are as wide as the decoder's.
     pub hidden: usize,
     /// Recurrent layers of the encoder.
     pub layers: usize,
+    /// Whether source, target and output share one table of embeddings.
+    pub tied: bool,
 }
 
 impl Default for RnnAttentionConfig {
     fn default() -> Self {
-        Self { cell: Cell::Gru, score: Score::Additive, embedding: 256, hidden: 256, layers: 1 }
+        Self { cell: Cell::Gru, score: Score::Additive, embedding: 256, hidden: 256, layers: 1, tied: true }
     }
 }
 

@@ -1,13 +1,14 @@
 //! The one operation: queries look at keys and fetch a mixture of values. Forward, backward, and over packed sequences.
 
+use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::kernel::backward::{self, Backward, Saved};
 use crate::kernel::forward::{self, Forward};
-use crate::kernel::products::ROWS;
-use crate::kernel::score::Lanes;
+use crate::kernel::tile::{Lanes, ROWS, padded};
 use crate::problem::{Problem, shape};
 use crate::simd::dispatch;
 use crate::{Element, Options, Parallelism, QkvMut, Result, View, ViewMut};
@@ -139,8 +140,18 @@ pub fn attend_packed_backward<Q: Element, K: Element>(
     backward(OPERATION, &problem, options.parallelism, Saved { out, lse, d_out }, gradients, None)
 }
 
-/// Tiles that one task computes, so that a task is worth handing to another thread.
-const TILES: usize = 4;
+/// Multiply-adds that are worth handing to another thread.
+const TASK: usize = 1 << 20;
+
+/// Runs `run` over all of `0..tasks`, in ranges that are worth a thread. Which ranges must not matter for the result.
+fn each_task(parallelism: Parallelism, tasks: usize, products_per_task: usize, run: impl Fn(Range<usize>) + Sync) {
+    let together = (TASK / products_per_task.max(1)).max(1);
+    if parallelism == Parallelism::Serial || tasks <= together {
+        return run(0..tasks);
+    }
+    let run_part = |part: usize| run(part * together..((part + 1) * together).min(tasks));
+    (0..tasks.div_ceil(together)).into_par_iter().for_each(run_part);
+}
 
 fn forward<Q: Element, K: Element>(
     operation: &'static str,
@@ -149,45 +160,39 @@ fn forward<Q: Element, K: Element>(
     out: ViewMut<'_>,
     lse: Option<&mut [f32]>,
 ) -> Result<()> {
+    thread_local!(static SCRATCH: RefCell<forward::Scratch> = RefCell::default());
     problem.check_context(operation, "out", out.shape())?;
     if let Some(lse) = &lse {
         problem.check_lse(operation, lse.len())?;
     }
     let [_, heads, q_len, _] = problem.q.shape();
+    let [dim, value_dim] = problem.dims();
+    let row_width = padded(value_dim);
     // Each cell is written once, by one task; the lock only lets tasks share the slices.
     let target = Mutex::new((out, lse));
-    let run = |scratch: &mut forward::Scratch, pair: usize, rows: std::ops::Range<usize>| {
-        let sequence = problem.sequence(pair / problem.kv_heads());
-        let kv_head = pair % problem.kv_heads();
-        let end = rows.end.min(problem.group() * sequence.queries.len());
-        for first in (rows.start..end).step_by(ROWS) {
-            let lanes = Lanes::new(problem, &sequence, kv_head, first);
-            dispatch(Forward { problem, sequence: &sequence, kv_head, lanes: &lanes, scratch });
-            let (out, lse) = &mut *target.lock().unwrap_or_else(PoisonError::into_inner);
-            for r in 0..lanes.count {
-                let (head, position) = (lanes.heads[r], sequence.queries.start + lanes.queries[r]);
-                out.each(sequence.batch, head, position, |c, to| *to = scratch.out[c * ROWS + r]);
-                if let Some(lse) = lse {
-                    lse[(sequence.batch * heads + head) * q_len + position] = scratch.lse[r];
+    let longest = (0..problem.sequences()).map(|i| problem.sequence(i).queries.len()).max().unwrap_or(0);
+    let blocks = (problem.group() * longest).div_ceil(forward::BLOCK);
+    let run = |tasks: Range<usize>, scratch: &mut forward::Scratch| {
+        for task in tasks {
+            let (pair, first) = (task / blocks, task % blocks * forward::BLOCK);
+            let (sequence, kv_head) = (problem.sequence(pair / problem.kv_heads()), pair % problem.kv_heads());
+            let rows = first..(first + forward::BLOCK).min(problem.group() * sequence.queries.len());
+            let sink = |lanes: &Lanes, contexts: &[f32], tile_lse: &[f32; ROWS]| {
+                let (out, lse) = &mut *target.lock().unwrap_or_else(PoisonError::into_inner);
+                for r in 0..lanes.count {
+                    let (head, position) = (lanes.heads[r], sequence.queries.start + lanes.queries[r]);
+                    out.set_row(sequence.batch, head, position, &contexts[r * row_width..][..value_dim]);
+                    if let Some(lse) = lse {
+                        lse[(sequence.batch * heads + head) * q_len + position] = tile_lse[r];
+                    }
                 }
-            }
+            };
+            dispatch(Forward { problem, sequence: &sequence, kv_head, rows, scratch, sink });
         }
     };
+    let products = problem.k.shape()[2] * (dim + value_dim) * (problem.group() * longest).min(forward::BLOCK);
     let pairs = problem.sequences() * problem.kv_heads();
-    match parallelism {
-        Parallelism::Serial => {
-            let scratch = &mut forward::Scratch::default();
-            (0..pairs).for_each(|pair| run(scratch, pair, 0..usize::MAX));
-        }
-        Parallelism::Rayon => {
-            let longest = (0..problem.sequences()).map(|i| problem.sequence(i).queries.len()).max().unwrap_or(0);
-            let blocks = (problem.group() * longest).div_ceil(TILES * ROWS);
-            (0..pairs * blocks).into_par_iter().for_each_init(forward::Scratch::default, |scratch, task| {
-                let first = (task % blocks) * TILES * ROWS;
-                run(scratch, task / blocks, first..first + TILES * ROWS);
-            });
-        }
-    }
+    each_task(parallelism, pairs * blocks, products, |tasks| SCRATCH.with_borrow_mut(|scratch| run(tasks, scratch)));
     Ok(())
 }
 
@@ -197,8 +202,9 @@ fn backward<Q: Element, K: Element>(
     parallelism: Parallelism,
     saved: Saved<'_>,
     gradients: QkvMut<'_>,
-    mut d_bias: Option<ViewMut<'_>>,
+    d_bias: Option<ViewMut<'_>>,
 ) -> Result<()> {
+    thread_local!(static SCRATCH: RefCell<backward::Scratch> = RefCell::default());
     problem.check_context(operation, "out", saved.out.shape())?;
     problem.check_context(operation, "d_out", saved.d_out.shape())?;
     problem.check_lse(operation, saved.lse.len())?;
@@ -211,42 +217,38 @@ fn backward<Q: Element, K: Element>(
     let [dim, value_dim] = problem.dims();
     // Each cell is written once, by one task; the lock only lets tasks share the slices.
     let target = Mutex::new(gradients);
-    let run = |scratch: &mut backward::Scratch, pair: usize, mut d_bias: Option<ViewMut<'_>>| {
-        let sequence = problem.sequence(pair / problem.kv_heads());
+    let scale_row = |to: &mut ViewMut<'_>, batch, head, position, factor: f32, row: &[f32]| {
+        to.each(batch, head, position, |c, to| *to = row[c] * factor);
+    };
+    let run = |scratch: &mut backward::Scratch, pair: usize, d_bias: Option<ViewMut<'_>>| {
+        let sequence = &problem.sequence(pair / problem.kv_heads());
         let kv_head = pair % problem.kv_heads();
-        let k_len = sequence.key_count;
-        for (sum, width) in [(&mut scratch.d_k, dim), (&mut scratch.d_v, value_dim)] {
-            sum.clear();
-            sum.resize(k_len * width, 0.0);
-        }
-        for first in (0..problem.group() * sequence.queries.len()).step_by(ROWS) {
-            let lanes = Lanes::new(problem, &sequence, kv_head, first);
-            let d_bias = d_bias.as_mut().map(ViewMut::reborrow);
-            dispatch(Backward { problem, saved: &saved, sequence: &sequence, kv_head, lanes: &lanes, scratch, d_bias });
+        let sink = |lanes: &Lanes, d_queries: &[f32]| {
             let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
             let mut d_q = target.part(0);
-            for r in 0..lanes.count {
-                let position = sequence.queries.start + lanes.queries[r];
-                d_q.each(sequence.batch, lanes.heads[r], position, |c, to| *to = scratch.d_q[c * ROWS + r]);
+            for (r, row) in d_queries.chunks_exact(padded(dim)).enumerate() {
+                scale_row(&mut d_q, sequence.batch, lanes.heads[r], sequence.queries.start + lanes.queries[r], problem.scale, row);
             }
-        }
+        };
+        dispatch(Backward { problem, saved: &saved, sequence, kv_head, scratch, d_bias, sink });
         let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-        for (part, sum, width) in [(1, &scratch.d_k, dim), (2, &scratch.d_v, value_dim)] {
+        for (part, sum, width, factor) in [(1, &scratch.d_k, dim, problem.scale), (2, &scratch.d_v, value_dim, 1.0)] {
             let mut tensor = target.part(part);
-            for j in 0..k_len {
-                tensor.each(sequence.batch, kv_head, sequence.first_key + j, |c, to| *to = sum[j * width + c]);
+            for (j, row) in sum.chunks_exact(padded(width).max(1)).enumerate() {
+                scale_row(&mut tensor, sequence.batch, kv_head, sequence.first_key + j, factor, row);
             }
         }
     };
     let pairs = problem.sequences() * problem.kv_heads();
-    if let Some(d_bias) = &mut d_bias {
+    if let Some(mut d_bias) = d_bias {
         d_bias.fill(0.0);
-    }
-    if parallelism == Parallelism::Serial || d_bias.is_some() {
         let scratch = &mut backward::Scratch::default();
-        (0..pairs).for_each(|pair| run(scratch, pair, d_bias.as_mut().map(ViewMut::reborrow)));
-    } else {
-        (0..pairs).into_par_iter().for_each_init(backward::Scratch::default, |scratch, pair| run(scratch, pair, None));
+        (0..pairs).for_each(|pair| run(scratch, pair, Some(d_bias.reborrow())));
+        return Ok(());
     }
+    let products = problem.k.shape()[2] * (3 * dim + 2 * value_dim) * problem.group() * problem.q.shape()[2] / problem.sequences().max(1);
+    each_task(parallelism, pairs, products, |tasks| {
+        SCRATCH.with_borrow_mut(|scratch| tasks.for_each(|pair| run(scratch, pair, None)));
+    });
     Ok(())
 }

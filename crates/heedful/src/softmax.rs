@@ -2,59 +2,80 @@
 //!
 //! Attention never holds a row of scores. It keeps, for each query, the largest score so far `m`, the sum `l = sum e^(s - m)` and the
 //! context so far `o = sum e^(s - m) v`; a tile of further scores rescales the three when `m` grows (Milakov and Gimelshein 2018; Dao et
-//! al. 2022, section 3.1). [`Online`] is `m` and `l` of as many queries as a vector has lanes. [`merge`] joins the finished results of
+//! al. 2022, section 3.1). `Online` is `m` and `l` of the queries of a tile. [`merge`] joins the finished results of
 //! two sets of keys: the step of split-key decoding and of ring attention.
 
-use crate::kernel::elementary::{exp, ln};
+use std::f32::consts::LN_2;
+
+use crate::kernel::elementary::{exp2, ln};
+use crate::kernel::tile::ROWS;
 use crate::simd::{Isa, Op, dispatch};
 
-/// Largest score and sum of exponentials of several queries, one in each lane.
-#[derive(Clone, Copy, Debug)]
-pub struct Online<I: Isa> {
-    max: I::Vector,
-    sum: I::Vector,
+/// Largest score and sum of powers of the queries of a tile, one in each lane. Scores are in base 2, that is, times `log2 e`.
+#[derive(Clone, Debug)]
+pub(crate) struct Online {
+    max: [f32; ROWS],
+    sum: [f32; ROWS],
+    is_empty: bool,
 }
 
-impl<I: Isa> Online<I> {
+impl Default for Online {
     /// No key has been seen: `m = -inf`, `l = 0`.
-    #[inline(always)]
-    pub fn new(isa: I) -> Self {
-        Self { max: isa.splat(f32::NEG_INFINITY), sum: isa.splat(0.0) }
+    fn default() -> Self {
+        Self { max: [f32::NEG_INFINITY; ROWS], sum: [0.0; ROWS], is_empty: true }
+    }
+}
+
+impl Online {
+    /// Whether no scores have been pushed.
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
-    /// Takes in the scores of further keys, one vector every `stride` elements from `at` on, and leaves `e^(s - m)` in their place.
-    /// Returns what the context so far must be multiplied by, or `None` if that is 1 in every lane.
+    /// Takes in the scores of further keys, `[keys][width]`, and leaves `2^(s - m)` in their place. Returns what the contexts so far
+    /// must be multiplied by.
     #[inline(always)]
-    pub fn push(&mut self, isa: I, scores: &mut [f32], at: usize, stride: usize) -> Option<I::Vector> {
+    pub fn push<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
         let lowest = isa.splat(f32::NEG_INFINITY);
-        let mut max = self.max;
-        for scores in scores.chunks_exact(stride) {
-            max = isa.max(isa.load(&scores[at..]), max);
+        let mut factors = [1.0; ROWS];
+        self.is_empty = false;
+        for lane in (0..width).step_by(I::LANES) {
+            let before = isa.load(&self.max[lane..]);
+            let mut max = before;
+            for scores in scores.chunks_exact(width) {
+                max = isa.max(isa.load(&scores[lane..]), max);
+            }
+            // A row that has seen only -inf stays at weight 0, not at 2^(-inf + inf).
+            let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
+            let mut sum = isa.splat(0.0);
+            for scores in scores.chunks_exact_mut(width) {
+                let weight = exp2(isa, isa.sub(isa.load(&scores[lane..]), shift));
+                sum = isa.add(sum, weight);
+                isa.store(weight, &mut scores[lane..]);
+            }
+            let factor = exp2(isa, isa.sub(before, shift));
+            isa.store(factor, &mut factors[lane..]);
+            isa.store(isa.fma(isa.load(&self.sum[lane..]), factor, sum), &mut self.sum[lane..]);
+            isa.store(max, &mut self.max[lane..]);
         }
-        // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
-        let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
-        let mut sum = isa.splat(0.0);
-        for scores in scores.chunks_exact_mut(stride) {
-            let weight = exp(isa, isa.sub(isa.load(&scores[at..]), shift));
-            sum = isa.add(sum, weight);
-            isa.store(weight, &mut scores[at..]);
-        }
-        let factor = exp(isa, isa.sub(self.max, shift));
-        let grown = isa.any(isa.lt(self.max, max));
-        self.sum = isa.fma(self.sum, factor, sum);
-        self.max = max;
-        grown.then_some(factor)
+        factors
     }
 
-    /// What the context must be multiplied by to become the mean `o / l`, and the log-sum-exp `m + ln l`. Where no key was seen: 0 and
-    /// `-inf`.
+    /// What the contexts must be multiplied by to become the means `o / l`, and the log-sum-exps `m ln 2 + ln l`. Where no key was
+    /// seen: 0 and `-inf`.
     #[inline(always)]
-    pub fn finish(self, isa: I) -> (I::Vector, I::Vector) {
+    pub fn finish<I: Isa>(&self, isa: I) -> ([f32; ROWS], [f32; ROWS]) {
         let (zero, one, lowest) = (isa.splat(0.0), isa.splat(1.0), isa.splat(f32::NEG_INFINITY));
-        let empty = isa.eq(self.sum, zero);
-        let sum = isa.select(empty, one, self.sum);
-        let factor = isa.select(empty, zero, isa.div(one, sum));
-        (factor, isa.select(empty, lowest, isa.add(self.max, ln(isa, sum))))
+        let (mut factors, mut lse) = ([0.0; ROWS], [f32::NEG_INFINITY; ROWS]);
+        for lane in (0..ROWS).step_by(I::LANES) {
+            let sum = isa.load(&self.sum[lane..]);
+            let empty = isa.eq(sum, zero);
+            let sum = isa.select(empty, one, sum);
+            isa.store(isa.select(empty, zero, isa.div(one, sum)), &mut factors[lane..]);
+            let lse_or_nothing = isa.fma(isa.load(&self.max[lane..]), isa.splat(LN_2), ln(isa, sum));
+            isa.store(isa.select(empty, lowest, lse_or_nothing), &mut lse[lane..]);
+        }
+        (factors, lse)
     }
 }
 
@@ -152,22 +173,15 @@ mod tests {
 
         fn run<I: Isa>(self, isa: I) -> (f32, f32) {
             let Pieces(scores, values, piece) = self;
-            let mut online = Online::new(isa);
-            let mut out = isa.splat(0.0);
+            let mut online = Online::default();
+            let mut out = 0.0;
             for (scores, values) in scores.chunks(piece).zip(values.chunks(piece)) {
-                let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s; 16]).collect();
-                if let Some(factor) = online.push(isa, &mut tile, 0, 16) {
-                    out = isa.mul(out, factor);
-                }
-                for (weights, &value) in tile.chunks_exact(16).zip(values) {
-                    out = isa.fma(isa.load(weights), isa.splat(value), out);
-                }
+                let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s * std::f32::consts::LOG2_E; ROWS]).collect();
+                out *= online.push(isa, ROWS, &mut tile)[3];
+                out += tile.chunks_exact(ROWS).zip(values).map(|(weights, value)| weights[3] * value).sum::<f32>();
             }
-            let (factor, lse) = online.finish(isa);
-            let mut lanes = [0.0; 32];
-            isa.store(isa.mul(out, factor), &mut lanes);
-            isa.store(lse, &mut lanes[16..]);
-            (lanes[0], lanes[16])
+            let (factors, lse) = online.finish(isa);
+            (out * factors[3], lse[3])
         }
     }
 

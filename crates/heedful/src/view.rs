@@ -311,6 +311,12 @@ impl<'a, T: Copy> ViewMut<'a, T> {
         }
     }
 
+    /// Overwrites one row.
+    #[inline(always)]
+    pub(crate) fn set_row(&mut self, batch: usize, head: usize, position: usize, row: &[T]) {
+        self.each(batch, head, position, |i, to| *to = row[i]);
+    }
+
     /// Calls `write(i, element)` for the elements of one row.
     #[inline(always)]
     pub(crate) fn each(&mut self, batch: usize, head: usize, position: usize, mut write: impl FnMut(usize, &mut T)) {

@@ -1,34 +1,56 @@
-//! The gradients that flow through one tile of queries.
+//! The gradients that flow through a block of queries.
 //!
 //! The weights are recomputed from the scores and the saved log-sum-exp, `p = e^(s - lse)` (Dao et al. 2022, appendix B.4). With
 //! `D = sum_c d_out out`: `d_v += p^T d_out`, `d_s = p (d_out v^T - D)`, `d_q = scale d_s k`, `d_k += scale d_s^T q`.
 
-use super::elementary::exp;
-use super::products::{ROWS, add_times, add_transposed_times, times};
-use super::score::{KEYS, Lanes, rows, score};
+use std::f32::consts::LOG2_E;
+use std::ops::Range;
+
+use super::elementary::exp2;
+use super::lanes::dot;
+use super::score::{query_factor, score};
+use super::tile::{KEYS, Lanes, ROWS, Rows, padded};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
+use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
 use crate::{Element, View, ViewMut};
 
-/// Buffers that one tile leaves to the next, and the sums over tiles.
+/// Rows of queries that go through the keys together, so that keys, values and their gradients pass by once for all of them.
+const BLOCK: usize = 4 * ROWS;
+
+/// Buffers that one block leaves to the next, and the sums over blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    q: Vec<f32>,
-    q_rows: Vec<f32>,
-    d_out: Vec<f32>,
-    d_out_rows: Vec<f32>,
+    tiles: Vec<QueryTile>,
     weights: Vec<f32>,
     d_scores: Vec<f32>,
     bent: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
-    /// Gradient of the tile's queries, `[dim][ROWS]`.
-    pub d_q: Vec<f32>,
-    /// Gradient of the sequence's keys, `[k_len][dim]`.
+    /// Gradients of the sequence's keys over `scale`, `[key_count][padded dim]`.
     pub d_k: Vec<f32>,
-    /// Gradient of the sequence's values, `[k_len][value_dim]`.
+    /// Gradients of the sequence's values, `[key_count][padded value_dim]`.
     pub d_v: Vec<f32>,
+}
+
+/// Queries side by side, what is given for them, and the sum of their gradients so far.
+#[derive(Debug, Default)]
+struct QueryTile {
+    /// `[dim][width]`
+    queries: Vec<f32>,
+    /// `[count][padded dim]`
+    query_rows: Vec<f32>,
+    /// `[value_dim][width]`
+    d_contexts: Vec<f32>,
+    /// `[count][padded value_dim]`
+    d_context_rows: Vec<f32>,
+    /// In base 2; `+inf`, which makes every weight 0, in idle lanes and for rows without keys.
+    lse: [f32; ROWS],
+    /// `D`
+    delta: [f32; ROWS],
+    /// Over `scale`, `[count][padded dim]`.
+    d_queries: Vec<f32>,
 }
 
 /// What the forward pass left, and the gradient of its output.
@@ -40,111 +62,188 @@ pub(crate) struct Saved<'a> {
     pub d_out: View<'a>,
 }
 
-/// Computes [`Scratch::d_q`] of one tile of queries, and adds to the gradients of keys, values and bias.
-pub(crate) struct Backward<'a, 'p, Q, K> {
+/// Computes the gradients of all queries of one key/value head of a sequence, and hands them to `sink` tile by tile, over `scale` and in
+/// rows of `padded(dim)`; leaves those of the sequence's keys and values in the scratch, and adds to that of the bias.
+pub(crate) struct Backward<'a, 'p, Q, K, S> {
     pub problem: &'a Problem<'p, Q, K>,
     pub saved: &'a Saved<'p>,
     pub sequence: &'a Sequence,
     pub kv_head: usize,
-    pub lanes: &'a Lanes,
     pub scratch: &'a mut Scratch,
     /// `[batch or 1, heads or 1, q_len or 1, k_len or 1]`
     pub d_bias: Option<ViewMut<'a>>,
+    pub sink: S,
 }
 
-impl<Q: Element, K: Element> Op for Backward<'_, '_, Q, K> {
+impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Op for Backward<'_, '_, Q, K, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
-        let Self { problem, saved, sequence, kv_head, lanes, .. } = self;
-        let scratch = self.scratch;
+        let [dim, value_dim] = self.problem.dims();
+        for (sum, width) in [(&mut self.scratch.d_k, dim), (&mut self.scratch.d_v, value_dim)] {
+            sum.clear();
+            sum.resize(self.sequence.key_count * padded(width), 0.0);
+        }
+        let rows = self.problem.group() * self.sequence.queries.len();
+        for first in (0..rows).step_by(BLOCK) {
+            self.block(isa, first..(first + BLOCK).min(rows));
+        }
+    }
+}
+
+impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Backward<'_, '_, Q, K, S> {
+    #[inline(always)]
+    fn block<I: Isa>(&mut self, isa: I, rows: Range<usize>) {
+        let Self { problem, saved, sequence, kv_head, .. } = *self;
+        let Scratch { tiles, weights, d_scores, bent, k, v, d_k, d_v } = &mut *self.scratch;
         let [dim, value_dim] = problem.dims();
-        lanes.load_transposed(&problem.q, sequence, problem.scale, &mut scratch.q);
-        lanes.load_transposed(&saved.d_out, sequence, 1.0, &mut scratch.d_out);
-        transpose(&scratch.q, dim, &mut scratch.q_rows);
-        transpose(&scratch.d_out, value_dim, &mut scratch.d_out_rows);
-        let (lse, delta) = per_row(problem, saved, sequence, lanes, &scratch.d_out_rows);
-        scratch.weights.resize(KEYS * ROWS, 0.0);
-        scratch.d_scores.resize(KEYS * ROWS, 0.0);
-        scratch.d_q.clear();
-        scratch.d_q.resize(dim * ROWS, 0.0);
-        let reach = sequence.band.reach(lanes.reach.clone());
+        let (k_width, v_width) = (padded(dim), padded(value_dim));
+        let all_lanes: [Option<Lanes>; BLOCK / ROWS] = std::array::from_fn(|i| {
+            let first = rows.start + i * ROWS;
+            (first < rows.end).then(|| Lanes::new(problem, sequence, kv_head, first..rows.end))
+        });
+        let lanes = || all_lanes.iter().flatten();
+        tiles.resize_with(tiles.len().max(BLOCK / ROWS), QueryTile::default);
+        for (lanes, tile) in lanes().zip(&mut *tiles) {
+            tile.fill(isa, problem, saved, sequence, lanes);
+        }
+        weights.resize(KEYS * ROWS, 0.0);
+        d_scores.resize(KEYS * ROWS, 0.0);
+
+        let band = &sequence.band;
+        let first_query = lanes().next().map_or(0, |lanes| lanes.queries().start);
+        let reach = band.reach(first_query..lanes().last().map_or(0, |lanes| lanes.queries().end));
         let mut start = reach.start;
         while start < reach.end {
-            let keys = start..(start + KEYS).min(reach.end);
-            start = keys.end;
-            let tile = sequence.band.classify(lanes.reach.clone(), keys.clone());
-            if tile == Tile::Empty {
-                continue;
-            }
-            let weights = &mut scratch.weights[..keys.len() * ROWS];
-            let d_scores = &mut scratch.d_scores[..keys.len() * ROWS];
-            let k = rows(&problem.k, sequence, kv_head, keys.clone(), &mut scratch.k);
-            let v = rows(&problem.v, sequence, kv_head, keys.clone(), &mut scratch.v);
-            score(isa, problem, sequence, lanes, &scratch.q, k, keys.clone(), tile, weights, &mut scratch.bent);
-            times(isa, v, &scratch.d_out, d_scores);
-            for (weights, d_scores) in weights.chunks_exact_mut(ROWS).zip(d_scores.chunks_exact_mut(ROWS)) {
-                for lane in (0..ROWS).step_by(I::LANES) {
-                    let p = exp(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&lse[lane..])));
-                    isa.store(p, &mut weights[lane..]);
-                    let d = isa.mul(p, isa.sub(isa.load(&d_scores[lane..]), isa.load(&delta[lane..])));
-                    isa.store(d, &mut d_scores[lane..]);
+            let block_keys = start..(start + KEYS).min(reach.end);
+            start = block_keys.end;
+            let block_k = Rows::new(&problem.k, sequence, kv_head, block_keys.clone(), true, k);
+            let block_v = Rows::new(&problem.v, sequence, kv_head, block_keys.clone(), false, v);
+            for (lanes, tile) in lanes().zip(&mut *tiles) {
+                let reach = band.reach(lanes.queries());
+                let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
+                let kind = band.classify(lanes.queries(), keys.clone());
+                if kind == Tile::Empty {
+                    continue;
                 }
-            }
-            if let Some(d_bias) = &mut self.d_bias {
-                add_to_bias(d_bias, sequence, lanes, keys.start, d_scores);
-            }
-            if problem.softcap.is_some() {
-                for (d, bent) in d_scores.chunks_exact_mut(I::LANES).zip(scratch.bent.chunks_exact(I::LANES)) {
-                    let t = isa.load(bent);
-                    let slope = isa.neg_fma(t, t, isa.splat(1.0));
-                    isa.store(isa.mul(isa.load(d), slope), d);
+                let (k, v) = (block_k.skip(keys.start - block_keys.start), block_v.skip(keys.start - block_keys.start));
+                let width = lanes.width;
+                let weights = &mut weights[..keys.len() * width];
+                let d_scores = &mut d_scores[..keys.len() * width];
+                score(isa, problem, sequence, lanes, &tile.queries, k, keys.clone(), kind, weights, bent);
+                // d_p[j][r] = v[j] . d_out[r]
+                isa.call(Panel {
+                    width,
+                    depth: value_dim,
+                    count: keys.len(),
+                    rows: &tile.d_contexts,
+                    row_stride: width,
+                    scalars: v.data,
+                    scalar_strides: [v.column_stride, v.stride],
+                    out: d_scores,
+                    out_stride: width,
+                    accumulate: false,
+                });
+                for (weights, d_scores) in weights.chunks_exact_mut(width).zip(d_scores.chunks_exact_mut(width)) {
+                    for lane in (0..width).step_by(I::LANES) {
+                        let p = exp2(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
+                        isa.store(p, &mut weights[lane..]);
+                        let d = isa.mul(p, isa.sub(isa.load(&d_scores[lane..]), isa.load(&tile.delta[lane..])));
+                        isa.store(d, &mut d_scores[lane..]);
+                    }
                 }
+                if let Some(d_bias) = &mut self.d_bias {
+                    add_to_bias(d_bias, sequence, lanes, keys.start, d_scores);
+                }
+                if problem.softcap.is_some() {
+                    for (d, bent) in d_scores.chunks_exact_mut(I::LANES).zip(bent.chunks_exact(I::LANES)) {
+                        let t = isa.load(bent);
+                        let slope = isa.neg_fma(t, t, isa.splat(1.0));
+                        isa.store(isa.mul(isa.load(d), slope), d);
+                    }
+                }
+                // d_v[j] += sum_r p[j][r] d_out[r]
+                isa.call(Panel {
+                    width: v_width,
+                    depth: lanes.count,
+                    count: keys.len(),
+                    rows: &tile.d_context_rows,
+                    row_stride: v_width,
+                    scalars: weights,
+                    scalar_strides: [1, width],
+                    out: &mut d_v[keys.start * v_width..],
+                    out_stride: v_width,
+                    accumulate: true,
+                });
+                // d_k[j] += sum_r d_s[j][r] q[r]
+                isa.call(Panel {
+                    width: k_width,
+                    depth: lanes.count,
+                    count: keys.len(),
+                    rows: &tile.query_rows,
+                    row_stride: k_width,
+                    scalars: d_scores,
+                    scalar_strides: [1, width],
+                    out: &mut d_k[keys.start * k_width..],
+                    out_stride: k_width,
+                    accumulate: true,
+                });
+                // d_q[r] += sum_j d_s[j][r] k[j]
+                isa.call(Panel {
+                    width: k_width,
+                    depth: keys.len(),
+                    count: lanes.count,
+                    rows: k.data,
+                    row_stride: k.stride,
+                    scalars: d_scores,
+                    scalar_strides: [width, 1],
+                    out: &mut tile.d_queries,
+                    out_stride: k_width,
+                    accumulate: true,
+                });
             }
-            add_times(isa, weights, &scratch.d_out_rows, value_dim, &mut scratch.d_v[keys.start * value_dim..keys.end * value_dim]);
-            add_times(isa, d_scores, &scratch.q_rows, dim, &mut scratch.d_k[keys.start * dim..keys.end * dim]);
-            add_transposed_times(isa, k, d_scores, &mut scratch.d_q);
         }
-        for d_q in scratch.d_q.chunks_exact_mut(I::LANES) {
-            isa.store(isa.mul(isa.splat(problem.scale), isa.load(d_q)), d_q);
+        for (lanes, tile) in lanes().zip(&*tiles) {
+            (self.sink)(lanes, &tile.d_queries);
         }
     }
 }
 
-/// `[width][ROWS]` to `[ROWS][width]`.
-fn transpose(from: &[f32], width: usize, to: &mut Vec<f32>) {
-    to.clear();
-    to.resize(width * ROWS, 0.0);
-    for (c, column) in from.chunks_exact(ROWS).enumerate() {
-        for (r, &x) in column.iter().enumerate() {
-            to[r * width + c] = x;
-        }
-    }
-}
+impl QueryTile {
+    #[inline(always)]
+    fn fill<I: Isa, Q: Element, K: Element>(
+        &mut self,
+        isa: I,
+        problem: &Problem<'_, Q, K>,
+        saved: &Saved<'_>,
+        sequence: &Sequence,
+        lanes: &Lanes,
+    ) {
+        lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+        lanes.gather(&problem.q, sequence, &mut self.query_rows);
+        lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);
+        lanes.gather(&saved.d_out, sequence, &mut self.d_context_rows);
+        let [dim, value_dim] = problem.dims();
+        self.d_queries.clear();
+        self.d_queries.resize(lanes.count * padded(dim), 0.0);
 
-/// Log-sum-exp and `D` of each lane. A log-sum-exp of `+inf` makes every weight 0: that of idle lanes and of rows without keys.
-fn per_row<Q: Element, K: Element>(
-    problem: &Problem<'_, Q, K>,
-    saved: &Saved<'_>,
-    sequence: &Sequence,
-    lanes: &Lanes,
-    d_out_rows: &[f32],
-) -> ([f32; ROWS], [f32; ROWS]) {
-    let [_, heads, q_len, _] = problem.q.shape();
-    let value_dim = problem.dims()[1];
-    let (mut lse, mut delta) = ([f32::INFINITY; ROWS], [0.0; ROWS]);
-    for r in 0..lanes.count {
-        let (head, query) = (lanes.heads[r], sequence.queries.start + lanes.queries[r]);
-        let saved_lse = saved.lse[(sequence.batch * heads + head) * q_len + query];
-        if saved_lse != f32::NEG_INFINITY {
-            lse[r] = saved_lse;
+        let [_, heads, q_len, _] = problem.q.shape();
+        (self.lse, self.delta) = ([f32::INFINITY; ROWS], [0.0; ROWS]);
+        for r in 0..lanes.count {
+            let lse = saved.lse[(sequence.batch * heads + lanes.heads[r]) * q_len + sequence.queries.start + lanes.queries[r]];
+            if lse != f32::NEG_INFINITY {
+                self.lse[r] = lse * LOG2_E;
+            }
+            let (start, stride) = (lanes.row(&saved.out, sequence, r), saved.out.layout().strides()[3]);
+            let d_out = &self.d_context_rows[r * padded(value_dim)..][..value_dim];
+            self.delta[r] = if stride == 1 {
+                dot(isa, d_out, &saved.out.data()[start..start + value_dim])
+            } else {
+                d_out.iter().enumerate().map(|(c, d)| d * saved.out.data()[start + c * stride]).sum()
+            };
         }
-        let (row, stride) = (saved.out.layout().row(sequence.batch, head, query), saved.out.layout().strides()[3]);
-        let d_out = &d_out_rows[r * value_dim..][..value_dim];
-        delta[r] = d_out.iter().enumerate().map(|(c, d)| d * saved.out.data()[row + c * stride]).sum();
     }
-    (lse, delta)
 }
 
 /// Adds the tile to the gradient of the bias, over the dimensions along which the bias was repeated.
@@ -156,7 +255,7 @@ fn add_to_bias(d_bias: &mut ViewMut<'_>, sequence: &Sequence, lanes: &Lanes, fir
     for r in 0..lanes.count {
         let query = fold(sequence.queries.start + lanes.queries[r], queries);
         let row = layout.row(fold(sequence.batch, batches), fold(lanes.heads[r], heads), query);
-        for (j, d) in d_scores.chunks_exact(ROWS).enumerate() {
+        for (j, d) in d_scores.chunks_exact(lanes.width).enumerate() {
             d_bias.data()[row + (first_key + j) * stride] += d[r];
         }
     }

@@ -1,9 +1,10 @@
 //! The scores of any rectangle of one head.
 
+use std::f32::consts::LN_2;
 use std::ops::Range;
 
-use super::products::ROWS;
-use super::score::{KEYS, Lanes, rows, score};
+use super::score::{query_factor, score};
+use super::tile::{KEYS, Lanes, ROWS, Rows};
 use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
@@ -29,23 +30,23 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
         let mut scores = [0.0; KEYS * ROWS];
         for first in queries.clone().step_by(ROWS) {
             let lanes = Lanes::of_head(problem, sequence, head, first..queries.end);
-            lanes.load_transposed(&problem.q, sequence, problem.scale, &mut q);
-            let reach = sequence.band.reach(lanes.reach.clone());
+            lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut q);
+            let reach = sequence.band.reach(lanes.queries());
             let (mut start, end) = (reach.start.max(keys.start), reach.end.min(keys.end));
             while start < end {
                 let part = start..(start + KEYS).min(end);
                 start = part.end;
-                let tile = sequence.band.classify(lanes.reach.clone(), part.clone());
+                let tile = sequence.band.classify(lanes.queries(), part.clone());
                 if tile == Tile::Empty {
                     continue;
                 }
-                let scores = &mut scores[..part.len() * ROWS];
-                let k = rows(&problem.k, sequence, head / problem.group(), part.clone(), &mut buffer);
+                let scores = &mut scores[..part.len() * lanes.width];
+                let k = Rows::new(&problem.k, sequence, head / problem.group(), part.clone(), false, &mut buffer);
                 score(isa, problem, sequence, &lanes, &q, k, part.clone(), tile, scores, &mut bent);
                 for r in 0..lanes.count {
                     let row = (lanes.queries[r] - queries.start) * keys.len();
-                    for (j, scores) in part.clone().zip(scores.chunks_exact(ROWS)) {
-                        out[row + j - keys.start] = scores[r];
+                    for (j, scores) in part.clone().zip(scores.chunks_exact(lanes.width)) {
+                        out[row + j - keys.start] = scores[r] * LN_2;
                     }
                 }
             }

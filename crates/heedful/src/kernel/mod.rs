@@ -9,6 +9,6 @@ pub mod elementary;
 pub(crate) mod forward;
 pub mod lanes;
 pub(crate) mod lens;
-pub(crate) mod products;
 pub(crate) mod score;
 pub mod slice;
+pub(crate) mod tile;

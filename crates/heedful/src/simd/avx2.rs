@@ -21,16 +21,6 @@ impl Avx2 {
         debug_assert!(Tier::Avx2.is_available());
         Self(())
     }
-
-    #[inline]
-    pub(super) fn run<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn with_features<O: Op>(isa: Avx2, op: O) -> O::Output {
-            op.run(isa)
-        }
-        // SAFETY: `self` is proof that the CPU has these features.
-        unsafe { with_features(self, op) }
-    }
 }
 
 /// All-ones in the lanes below `n`.
@@ -54,6 +44,7 @@ impl Isa for Avx2 {
     type Vector = __m256;
     type Mask = __m256;
     const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
     const TIER: Tier = Tier::Avx2;
 
     #[inline(always)]
@@ -230,6 +221,13 @@ impl Isa for Avx2 {
         unsafe { _mm256_blendv_ps(b, a, m) }
     }
     #[inline(always)]
+    fn interleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: __m256) -> f32 {
         unsafe {
             let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
@@ -244,5 +242,14 @@ impl Isa for Avx2 {
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
+    }
+    #[inline]
+    fn call<O: Op>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn with_features<O: Op>(isa: Avx2, op: O) -> O::Output {
+            op.run(isa)
+        }
+        // SAFETY: `self` is proof that the CPU has these features.
+        unsafe { with_features(self, op) }
     }
 }

@@ -24,16 +24,6 @@ impl Avx512 {
         debug_assert!(Tier::Avx512.is_available());
         Self(())
     }
-
-    #[inline]
-    pub(super) fn run<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        fn with_features<O: Op>(isa: Avx512, op: O) -> O::Output {
-            op.run(isa)
-        }
-        // SAFETY: `self` is proof that the CPU has these features.
-        unsafe { with_features(self, op) }
-    }
 }
 
 /// The lanes below `n`.
@@ -49,6 +39,7 @@ impl Isa for Avx512 {
     type Vector = __m512;
     type Mask = __mmask16;
     const LANES: usize = LANES;
+    const REGISTERS: usize = 32;
     const TIER: Tier = Tier::Avx512;
 
     #[inline(always)]
@@ -210,6 +201,14 @@ impl Isa for Avx512 {
         unsafe { _mm512_mask_blend_ps(m, b, a) }
     }
     #[inline(always)]
+    fn interleave(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            (_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b))
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: __m512) -> f32 {
         unsafe {
             let v = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
@@ -226,5 +225,14 @@ impl Isa for Avx512 {
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
+    }
+    #[inline]
+    fn call<O: Op>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        fn with_features<O: Op>(isa: Avx512, op: O) -> O::Output {
+            op.run(isa)
+        }
+        // SAFETY: `self` is proof that the CPU has these features.
+        unsafe { with_features(self, op) }
     }
 }

@@ -47,6 +47,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod panel;
 mod scalar;
 
 use half::{bf16, f16};
@@ -75,6 +76,8 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
     type Mask: Copy;
     /// Number of lanes of a vector: at most 16.
     const LANES: usize;
+    /// Number of vectors that a loop can keep in registers.
+    const REGISTERS: usize;
     /// The tier this type is proof of.
     const TIER: Tier;
 
@@ -149,10 +152,15 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
     /// `a` where the mask is true and `b` elsewhere.
     fn select(self, m: Self::Mask, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// The lanes of `a` and `b` in turn, `a[0] b[0] a[1] b[1] ...`: the first `LANES` of them and the others.
+    fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
     /// The sum of the lanes, in a fixed order (halves onto each other).
     fn sum(self, v: Self::Vector) -> f32;
     /// The largest lane; unspecified if one is NaN.
     fn maximum(self, v: Self::Vector) -> f32;
+
+    /// Runs `op` in a function of its own, compiled with the tier's instructions: for a large body that is called from several places.
+    fn call<O: Op>(self, op: O) -> O::Output;
 }
 
 /// A computation that is generic over the instructions it uses.
@@ -261,9 +269,9 @@ pub fn dispatch<O: Op>(op: O) -> O::Output {
 pub fn dispatch_on<O: Op>(tier: Tier, op: O) -> O::Output {
     match tier.min(best_tier()) {
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx512 => Avx512::detected().run(op),
+        Tier::Avx512 => Avx512::detected().call(op),
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 => Avx2::detected().run(op),
+        Tier::Avx2 => Avx2::detected().call(op),
         _ => op.run(Scalar::new()),
     }
 }

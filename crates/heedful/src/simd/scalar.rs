@@ -1,6 +1,6 @@
 //! The portable tier: loops over `[f32; 8]` that any compiler backend can vectorise, without `unsafe`.
 
-use super::{Isa, Tier};
+use super::{Isa, Op, Tier};
 use half::{bf16, f16};
 use std::array::from_fn;
 
@@ -39,6 +39,7 @@ impl Isa for Scalar {
     type Vector = [f32; LANES];
     type Mask = [bool; LANES];
     const LANES: usize = LANES;
+    const REGISTERS: usize = 8;
     const TIER: Tier = Tier::Scalar;
 
     #[inline(always)]
@@ -188,11 +189,20 @@ impl Isa for Scalar {
         from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector) {
+        let lane = |i: usize| if i.is_multiple_of(2) { a[i / 2] } else { b[i / 2] };
+        (from_fn(lane), from_fn(|i| lane(LANES + i)))
+    }
+    #[inline(always)]
     fn sum(self, v: Self::Vector) -> f32 {
         fold(v, |a, b| a + b)
     }
     #[inline(always)]
     fn maximum(self, v: Self::Vector) -> f32 {
         fold(v, f32::max)
+    }
+    #[inline]
+    fn call<O: Op>(self, op: O) -> O::Output {
+        op.run(self)
     }
 }

@@ -1,0 +1,209 @@
+//! Which queries a tile holds, and its operands laid out for vectors.
+//!
+//! In a tile of scores the queries lie side by side in the lanes, `[keys][width]`: then softmax, masks and their sums run lane by lane,
+//! and keys, values and gradients are read where they lie, as rows or as single numbers. Only queries (and gradients of contexts) have
+//! to be transposed.
+
+use std::ops::Range;
+
+use crate::problem::{Problem, Sequence};
+use crate::simd::Isa;
+use crate::{Element, View};
+
+/// Most queries in a tile.
+pub(crate) const ROWS: usize = 32;
+/// Most keys in a tile.
+pub(crate) const KEYS: usize = 128;
+/// Lanes of the largest tier. Rows that are read as vectors are padded to a multiple of it.
+const MOST_LANES: usize = 16;
+
+/// Which queries the lanes of a tile hold. The query heads that share a key/value head lie side by side: row `i` of the `q_len * group`
+/// rows of a sequence is query `i / group` of the group's head `i % group`, so that the rows of a tile look at nearly the same keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Lanes {
+    /// Lanes in use.
+    pub count: usize,
+    /// Lanes of the tile, from one query's score to the same query's next: a multiple of the tier's lanes.
+    pub width: usize,
+    /// Head of each lane.
+    pub heads: [usize; ROWS],
+    /// Query of each lane, counted in its sequence; ascending.
+    pub queries: [usize; ROWS],
+    slopes: [f32; ROWS],
+}
+
+impl Lanes {
+    /// The first of the rows `rows` of the heads that share a key/value head: at least one.
+    #[inline(always)]
+    pub fn new<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, kv_head: usize, rows: Range<usize>) -> Self {
+        let group = problem.group();
+        let heads = kv_head * group..(kv_head + 1) * group;
+        Self::of(problem, sequence, heads.clone(), (heads.start + rows.start % group, rows.start / group), rows.len())
+    }
+
+    /// The first of the queries `queries` of one head: at least one.
+    pub fn of_head<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, head: usize, queries: Range<usize>) -> Self {
+        Self::of(problem, sequence, head..head + 1, (head, queries.start), queries.len())
+    }
+
+    #[inline(always)]
+    fn of<Q: Element, K: Element>(
+        problem: &Problem<'_, Q, K>,
+        sequence: &Sequence,
+        heads: Range<usize>,
+        (mut head, mut query): (usize, usize),
+        rows: usize,
+    ) -> Self {
+        let count = rows.min(ROWS);
+        let mut lanes =
+            Self { count, width: count.next_multiple_of(MOST_LANES), heads: [0; ROWS], queries: [0; ROWS], slopes: [0.0; ROWS] };
+        for r in 0..count {
+            (lanes.queries[r], lanes.heads[r]) = (query, head);
+            head += 1;
+            if head == heads.end {
+                (query, head) = (query + 1, heads.start);
+            }
+        }
+        if problem.alibi.is_some() {
+            for r in 0..count {
+                lanes.slopes[r] = problem.slope(sequence.batch, lanes.heads[r]);
+            }
+        }
+        lanes
+    }
+
+    /// The slope of ALiBi of each lane.
+    pub fn slopes(&self) -> &[f32; ROWS] {
+        &self.slopes
+    }
+
+    /// The smallest range that holds the queries of all lanes.
+    pub fn queries(&self) -> Range<usize> {
+        self.queries[0]..self.queries[self.count - 1] + 1
+    }
+
+    /// Where row `r` of a tensor `[batch, heads, len, dim]` starts.
+    pub fn row<T: Copy>(&self, tensor: &View<'_, T>, sequence: &Sequence, r: usize) -> usize {
+        tensor.layout().row(sequence.batch, self.heads[r], sequence.queries.start + self.queries[r])
+    }
+
+    /// The lanes' rows of a tensor `[batch, heads, len, dim]`, times `factor`, transposed to `to[c][r]`. Idle lanes become 0.
+    #[inline(always)]
+    pub fn transpose<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, factor: f32, to: &mut Vec<f32>) {
+        let dim = tensor.shape()[3];
+        let stride = tensor.layout().strides()[3];
+        to.resize(dim * self.width, 0.0);
+        let in_place = T::as_f32s(tensor.data()).filter(|_| stride == 1);
+        let factors = isa.splat(factor);
+        let mut gathered = [0.0; MOST_LANES];
+        for lane in (0..self.width).step_by(I::LANES) {
+            let rows: [usize; MOST_LANES] =
+                std::array::from_fn(|i| if lane + i < self.count { self.row(tensor, sequence, lane + i) } else { 0 });
+            let used = self.count.saturating_sub(lane).min(I::LANES);
+            for c in (0..dim).step_by(I::LANES) {
+                let columns = (dim - c).min(I::LANES);
+                let mut block = [isa.splat(0.0); MOST_LANES];
+                for (block, &row) in block.iter_mut().zip(&rows[..used]) {
+                    let source = if let Some(data) = in_place {
+                        &data[row + c..row + c + columns]
+                    } else {
+                        for (i, to) in gathered[..columns].iter_mut().enumerate() {
+                            *to = tensor.data()[row + (c + i) * stride].to_f32();
+                        }
+                        &gathered[..columns]
+                    };
+                    *block = isa.load_partial(source, 0.0);
+                }
+                transpose(isa, &mut block);
+                for (block, to) in block.iter().zip(to[c * self.width..].chunks_mut(self.width)).take(columns) {
+                    isa.store(isa.mul(*block, factors), &mut to[lane..]);
+                }
+            }
+        }
+    }
+
+    /// The lanes' rows of a tensor `[batch, heads, len, dim]` as rows that can be read as vectors.
+    #[inline(always)]
+    pub fn gather<T: Element>(&self, tensor: &View<'_, T>, sequence: &Sequence, to: &mut Vec<f32>) -> usize {
+        let dim = tensor.shape()[3];
+        let stride = tensor.layout().strides()[3];
+        let padded = padded(dim);
+        to.resize(self.count * padded, 0.0);
+        for (r, to) in to.chunks_exact_mut(padded.max(1)).enumerate() {
+            copy_row(tensor.data(), self.row(tensor, sequence, r), stride, &mut to[..dim]);
+        }
+        padded
+    }
+}
+
+/// The width to which a row of `width` elements is padded in order to be read as vectors on every tier.
+#[inline(always)]
+pub(crate) fn padded(width: usize) -> usize {
+    width.next_multiple_of(MOST_LANES)
+}
+
+/// The first `LANES` vectors as rows of a matrix, to its columns.
+#[inline(always)]
+fn transpose<I: Isa>(isa: I, rows: &mut [I::Vector; MOST_LANES]) {
+    // Each round moves one bit of an element's column into its row, like a perfect shuffle.
+    for _ in 0..I::LANES.ilog2() {
+        let before = *rows;
+        for i in 0..I::LANES / 2 {
+            (rows[2 * i], rows[2 * i + 1]) = isa.interleave(before[i], before[i + I::LANES / 2]);
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_row<T: Element>(data: &[T], start: usize, stride: usize, to: &mut [f32]) {
+    match T::as_f32s(data) {
+        Some(data) if stride == 1 => to.copy_from_slice(&data[start..start + to.len()]),
+        _ => to.iter_mut().enumerate().for_each(|(c, to)| *to = data[start + c * stride].to_f32()),
+    }
+}
+
+/// Rows of a matrix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    /// Begins with the first row.
+    pub data: &'a [f32],
+    /// From row to row.
+    pub stride: usize,
+    /// From column to column.
+    pub column_stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of keys or values of one head of a sequence, where they lie if they can be read there, and else copied to `buffer`. Those
+    /// to be read `as_vectors` must be side by side and a multiple of the lanes.
+    #[inline(always)]
+    pub fn new<T: Element>(
+        tensor: &View<'a, T>,
+        sequence: &Sequence,
+        head: usize,
+        keys: Range<usize>,
+        as_vectors: bool,
+        buffer: &'a mut Vec<f32>,
+    ) -> Self {
+        let [_, _, stride, column_stride] = tensor.layout().strides();
+        let width = tensor.shape()[3];
+        let start = tensor.layout().row(sequence.batch, head, sequence.first_key + keys.start);
+        if let Some(data) = T::as_f32s(tensor.data())
+            && (!as_vectors || (column_stride == 1 && padded(width) == width))
+        {
+            return Self { data: &data[start.min(data.len())..], stride, column_stride };
+        }
+        let padded = padded(width);
+        buffer.resize(keys.len() * padded, 0.0);
+        for (j, to) in buffer.chunks_exact_mut(padded.max(1)).enumerate() {
+            copy_row(tensor.data(), start + j * stride, column_stride, &mut to[..width]);
+        }
+        Self { data: buffer, stride: padded, column_stride: 1 }
+    }
+
+    /// Without the first `count` rows.
+    #[inline(always)]
+    pub fn skip(self, count: usize) -> Self {
+        Self { data: &self.data[(count * self.stride).min(self.data.len())..], ..self }
+    }
+}

@@ -133,6 +133,45 @@ impl State {
         Self { hidden: workspace.zeros(len), memory: workspace.zeros(if cell.has_memory() { len } else { 0 }) }
     }
 
+    /// From the caller's order of sentences to the layout's.
+    #[must_use]
+    pub fn sort(self, layout: &TimeMajor, hidden: usize, workspace: &mut Workspace) -> Self {
+        self.map(workspace, |rows, sorted| layout.sort(rows, hidden, sorted))
+    }
+
+    /// From the layout's order of sentences to the caller's.
+    #[must_use]
+    pub fn unsort(self, layout: &TimeMajor, hidden: usize, workspace: &mut Workspace) -> Self {
+        self.map(workspace, |sorted, rows| layout.unsort(sorted, hidden, rows))
+    }
+
+    fn map(self, workspace: &mut Workspace, f: impl Fn(&[f32], &mut [f32])) -> Self {
+        let mut moved = |from: Vec<f32>| {
+            let mut to = workspace.take(from.len());
+            f(&from, &mut to);
+            workspace.give(from);
+            to
+        };
+        Self { hidden: moved(self.hidden), memory: moved(self.memory) }
+    }
+
+    /// A copy in other buffers.
+    #[must_use]
+    pub fn copy(&self, workspace: &mut Workspace) -> Self {
+        Self { hidden: workspace.copy(&self.hidden), memory: workspace.copy(&self.memory) }
+    }
+
+    /// Makes row `i` a copy of what row `rows[i]` was.
+    pub fn select(&mut self, rows: &[usize], hidden: usize, workspace: &mut Workspace) {
+        for values in [&mut self.hidden, &mut self.memory].into_iter().filter(|values| !values.is_empty()) {
+            let mut selected = workspace.take(rows.len() * hidden);
+            for (to, &row) in selected.chunks_exact_mut(hidden).zip(rows) {
+                to.copy_from_slice(&values[row * hidden..][..hidden]);
+            }
+            workspace.give(std::mem::replace(values, selected));
+        }
+    }
+
     /// Gives its buffers back.
     pub fn release(self, workspace: &mut Workspace) {
         workspace.give(self.hidden);
@@ -253,9 +292,7 @@ impl Recurrent {
 
         self.fill_bias(parameters, &mut saved.gates, width);
         self.add_input(parameters, x, 0, &mut saved.gates, width);
-        let state_width = cell.gates() * hidden;
-        let mut weight = workspace.take(hidden * state_width);
-        self.transpose_state_weight(parameters, &mut weight, state_width);
+        let prepared = self.prepare(parameters, workspace);
 
         for i in 0..layout.steps() {
             let rows = layout.rows(direction.step(i, layout.steps()));
@@ -263,19 +300,48 @@ impl Recurrent {
             let previous = &mut saved.previous[range.clone()];
             previous.copy_from_slice(&state.hidden[..n * hidden]);
             let gates = &mut saved.gates[rows.start * width..rows.end * width];
-            let recurrent = Matrix::new(previous, n, hidden);
-            add_product_strided(&mut gates[cell.state_block() * hidden..], width, recurrent, Matrix::new(&weight, hidden, state_width));
             let (memory, tanh_memory): (&mut [f32], &mut [f32]) = if cell.has_memory() {
                 saved.previous_memory[range.clone()].copy_from_slice(&state.memory[..n * hidden]);
                 (&mut state.memory[..n * hidden], &mut saved.tanh_memory[range.clone()])
             } else {
                 (&mut [], &mut [])
             };
-            cell.forward(gates, width, Step { previous, memory, tanh_memory, output: &mut output[range.clone()] }, hidden);
+            self.advance(&prepared, gates, Step { previous, memory, tanh_memory, output: &mut output[range.clone()] });
             state.hidden[..n * hidden].copy_from_slice(&output[range]);
         }
-        workspace.give(weight);
+        workspace.give(prepared);
         (output, state, saved)
+    }
+
+    /// `W_hh^T`, the layout in which [`step`](Self::step) reads it fastest.
+    pub fn prepare(&self, parameters: &Parameters, workspace: &mut Workspace) -> Vec<f32> {
+        let width = self.cell.gates() * self.hidden;
+        let mut prepared = workspace.take(self.hidden * width);
+        self.transpose_state_weight(parameters, &mut prepared, width);
+        prepared
+    }
+
+    /// Reads one token of each sentence, `x [n, input]`, and advances `state` in place; `prepared` comes from [`prepare`](Self::prepare).
+    pub fn step(&self, parameters: &Parameters, prepared: &[f32], x: &[f32], state: &mut State, workspace: &mut Workspace) {
+        let width = self.cell.blocks() * self.hidden;
+        let mut gates = workspace.take(x.len() / self.input * width);
+        self.fill_bias(parameters, &mut gates, width);
+        self.add_input(parameters, x, 0, &mut gates, width);
+        let (mut output, mut tanh_memory) = (workspace.take(state.hidden.len()), workspace.take(state.memory.len()));
+        let step = Step { previous: &state.hidden, memory: &mut state.memory, tanh_memory: &mut tanh_memory, output: &mut output };
+        self.advance(prepared, &mut gates, step);
+        workspace.give(std::mem::replace(&mut state.hidden, output));
+        workspace.give(tanh_memory);
+        workspace.give(gates);
+    }
+
+    /// One step from working rows that hold the input's part of the pre-activations.
+    fn advance(&self, prepared: &[f32], gates: &mut [f32], step: Step<'_>) {
+        let (hidden, width) = (self.hidden, self.cell.blocks() * self.hidden);
+        let previous = Matrix::new(step.previous, step.previous.len() / hidden, hidden);
+        let weight = Matrix::new(prepared, hidden, self.cell.gates() * hidden);
+        add_product_strided(&mut gates[self.cell.state_block() * hidden..], width, previous, weight);
+        self.cell.forward(gates, width, step, hidden);
     }
 
     /// The derivatives by the input, `[total, input]`, and by the initial state, from those by the output, `[total, hidden]`, and by the
@@ -541,9 +607,15 @@ mod tests {
                     if direction == Direction::Reverse {
                         alone = sentence.chunks(input).rev().flatten().copied().collect();
                     }
+                    let mut state = State::zeros(cell, 1, hidden, &mut ws);
+                    let prepared = layer.prepare(&check.parameters, &mut ws);
+                    for x in alone.chunks(input) {
+                        layer.step(&check.parameters, &prepared, x, &mut state, &mut ws);
+                    }
                     let zeros = State::zeros(cell, 1, hidden, &mut ws);
                     let one = TimeMajor::new(&[LENGTHS[i]]);
                     let (mut output, last, _) = layer.forward(&check.parameters, &alone, &one, Direction::Forward, zeros, &mut ws);
+                    assert_eq!(state, last, "single steps of {cell:?}");
                     if direction == Direction::Reverse {
                         output = output.chunks(hidden).rev().flatten().copied().collect();
                     }

@@ -2,6 +2,7 @@
 
 pub mod kernel;
 pub mod lens;
+pub mod mechanism;
 pub mod plan;
 pub mod reference;
 pub mod rotary;

@@ -108,7 +108,7 @@ impl<'a> Options<'a> {
         Self { bias: Some(bias), ..self }
     }
 
-    /// Slopes of a linear penalty on distance, `[heads]` or `[batch * heads]` (ALiBi, Press et al. 2022, section 3).
+    /// Slopes of a linear penalty on distance, `[heads]` or `[sequences * heads]` (ALiBi, Press et al. 2022, section 3).
     #[must_use]
     pub fn alibi(self, slopes: &'a [f32]) -> Self {
         Self { alibi: Some(slopes), ..self }

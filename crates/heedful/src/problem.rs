@@ -17,7 +17,7 @@ pub(crate) struct Problem<'a, Q, K> {
     pub mask: Option<View<'a, bool>>,
     /// Broadcast to `[batch, heads, q_len, k_len]`.
     pub bias: Option<View<'a, f32>>,
-    /// `[heads]` or `[batch * heads]`.
+    /// `[heads]` or `[sequences * heads]`.
     pub alibi: Option<&'a [f32]>,
     options: Options<'a>,
     offsets: Option<[&'a [usize]; 2]>,
@@ -26,6 +26,8 @@ pub(crate) struct Problem<'a, Q, K> {
 /// The queries and keys of one sequence, as places in the tensors.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence {
+    /// Its number among the sequences.
+    pub index: usize,
     pub batch: usize,
     /// Positions of its queries in `q`.
     pub queries: Range<usize>,
@@ -60,7 +62,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         }
         let mask = options.mask.map(|mask| mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores)));
         let bias = options.bias.map(|bias| bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores)));
-        Ok(Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem })
+        Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem }.check_alibi(operation)
     }
 
     /// Checks packed sequences `[1, heads, total, dim]`: sequence `i` is `offsets[i]..offsets[i + 1]`.
@@ -99,11 +101,11 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = "packed sequences have no common shape for it: leave it out, or pad and use `attend`".into();
             return Err(Error::Option { operation, option, value: "set".into(), fix });
         }
-        Ok(Self { offsets: Some(offsets), ..problem })
+        Self { offsets: Some(offsets), ..problem }.check_alibi(operation)
     }
 
     fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
-        let ([batch, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
+        let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
         if dim == 0 {
             return Err(shape(operation, "q", q.shape(), "its last dimension, the width of a head, must be at least 1"));
         }
@@ -120,13 +122,6 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
                 k.shape(),
                 format!("its heads must divide the {heads} heads of q, for each to serve a group"),
             ));
-        }
-        if let Some(slopes) = options.alibi
-            && slopes.len() != heads
-            && slopes.len() != batch * heads
-        {
-            let fix = format!("give one slope for each of the {heads} heads, or for each of the {} heads of the batch", batch * heads);
-            return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
         }
         let refuse = |option, value: f32, fix: &str| Err(Error::Option { operation, option, value: value.to_string(), fix: fix.into() });
         if let Some(scale) = options.scale
@@ -154,6 +149,19 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         })
     }
 
+    /// Checks that there is a slope for each head, or for each head of each sequence.
+    fn check_alibi(self, operation: &'static str) -> Result<Self> {
+        let (heads, sequences) = (self.q.shape()[1], self.sequences());
+        if let Some(slopes) = self.alibi
+            && slopes.len() != heads
+            && slopes.len() != sequences * heads
+        {
+            let fix = format!("give one for each of the {heads} heads, or for each head of the {sequences} sequences");
+            return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
+        }
+        Ok(self)
+    }
+
     /// How many query heads share a key/value head.
     pub fn group(&self) -> usize {
         self.q.shape()[1] / self.k.shape()[1].max(1)
@@ -176,12 +184,12 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         if let Some([q, k]) = self.offsets {
             let (queries, keys) = (q[index]..q[index + 1], k[index]..k[index + 1]);
             let band = self.band(queries.len(), 0..keys.len());
-            return Sequence { batch: 0, queries, first_key: keys.start, key_count: keys.len(), band };
+            return Sequence { index, batch: 0, queries, first_key: keys.start, key_count: keys.len(), band };
         }
         let (q_len, key_count) = (self.q.shape()[2], self.k.shape()[2]);
         let end = self.options.key_lengths.map_or(key_count, |lengths| lengths[index]);
         let start = self.options.key_starts.map_or(0, |starts| starts[index]).min(end);
-        Sequence { batch: index, queries: 0..q_len, first_key: 0, key_count, band: self.band(q_len, start..end) }
+        Sequence { index, batch: index, queries: 0..q_len, first_key: 0, key_count, band: self.band(q_len, start..end) }
     }
 
     fn band(&self, q_len: usize, keys: Range<usize>) -> Band {
@@ -221,9 +229,9 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 
     /// The ALiBi slope of a head; 0 without ALiBi.
-    pub fn slope(&self, batch: usize, head: usize) -> f32 {
+    pub fn slope(&self, sequence: usize, head: usize) -> f32 {
         let heads = self.q.shape()[1];
-        self.alibi.map_or(0.0, |slopes| if slopes.len() == heads { slopes[head] } else { slopes[batch * heads + head] })
+        self.alibi.map_or(0.0, |slopes| if slopes.len() == heads { slopes[head] } else { slopes[sequence * heads + head] })
     }
 
     /// Checks a tensor `[batch, heads, q_len, value_dim]`.

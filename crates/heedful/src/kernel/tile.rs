@@ -66,7 +66,7 @@ impl Lanes {
         }
         if problem.alibi.is_some() {
             for r in 0..count {
-                lanes.slopes[r] = problem.slope(sequence.batch, lanes.heads[r]);
+                lanes.slopes[r] = problem.slope(sequence.index, lanes.heads[r]);
             }
         }
         lanes

@@ -1,10 +1,14 @@
 //! The translator as a library: corpora, tokenizer, models, training, decoding, evaluation, the model file.
 
+pub mod bundle;
 pub mod config;
 pub mod corpus;
 pub mod decode;
+pub mod evaluate;
 pub mod model;
 pub mod text;
+pub mod train;
 pub mod translator;
 
+mod files;
 mod random;

@@ -1,6 +1,5 @@
 //! Words to tokens of a vocabulary, and tokens to words.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use tokenizers::Model;
@@ -84,7 +83,7 @@ impl Tokenizer {
         let mut tokens = vec![Token::Special, Token::Special];
         tokens.extend((0..=255).map(Token::Byte));
         tokens.extend(alphabet.iter().map(|c| Token::Text(String::from(*c).into())));
-        let mut vocabulary: HashMap<String, u32> = reserved_tokens().chain(alphabet.iter().map(char::to_string)).zip(0..).collect();
+        let mut vocabulary: Vocab = reserved_tokens().chain(alphabet.iter().map(char::to_string)).zip(0..).collect();
         if vocabulary.len() < tokens.len() {
             return Err(Error::Inconsistent("a character occurs twice in its alphabet".into()));
         }
@@ -118,11 +117,7 @@ impl Tokenizer {
                 return Err(Error::Inconsistent(format!("merge {rank} occurs twice")));
             }
         }
-        let bpe = BPE::builder()
-            .vocab_and_merges(vocabulary.into_iter().collect::<Vocab>(), named_merges)
-            .byte_fallback(true)
-            .build()
-            .map_err(Error::Bpe)?;
+        let bpe = BPE::builder().vocab_and_merges(vocabulary, named_merges).byte_fallback(true).build().map_err(Error::Bpe)?;
         Ok(Self { alphabet, merge_list, bpe, merges: ranked, tokens })
     }
 

@@ -5,13 +5,11 @@
 //! al. 2022, section 3.1). `Online` is `m` and `l` of the queries of a tile. [`merge`] joins the finished results of
 //! two sets of keys: the step of split-key decoding and of ring attention.
 
-use std::f32::consts::LN_2;
-
-use crate::kernel::elementary::{exp2, ln};
+use crate::kernel::elementary::{exp, ln};
 use crate::kernel::tile::ROWS;
 use crate::simd::{Isa, Op, dispatch};
 
-/// Largest score and sum of powers of the queries of a tile, one in each lane. Scores are in base 2, that is, times `log2 e`.
+/// Largest score and sum of exponentials of the queries of a tile, one in each lane.
 #[derive(Clone, Debug)]
 pub(crate) struct Online {
     max: [f32; ROWS],
@@ -32,7 +30,7 @@ impl Online {
         self.is_empty
     }
 
-    /// Takes in the scores of further keys, `[keys][width]`, and leaves `2^(s - m)` in their place. Returns what the contexts so far
+    /// Takes in the scores of further keys, `[keys][width]`, and leaves `e^(s - m)` in their place. Returns what the contexts so far
     /// must be multiplied by.
     #[inline(always)]
     pub fn push<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
@@ -45,15 +43,15 @@ impl Online {
             for scores in scores.chunks_exact(width) {
                 max = isa.max(isa.load(&scores[lane..]), max);
             }
-            // A row that has seen only -inf stays at weight 0, not at 2^(-inf + inf).
+            // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
             let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
             let mut sum = isa.splat(0.0);
             for scores in scores.chunks_exact_mut(width) {
-                let weight = exp2(isa, isa.sub(isa.load(&scores[lane..]), shift));
+                let weight = exp(isa, isa.sub(isa.load(&scores[lane..]), shift));
                 sum = isa.add(sum, weight);
                 isa.store(weight, &mut scores[lane..]);
             }
-            let factor = exp2(isa, isa.sub(before, shift));
+            let factor = exp(isa, isa.sub(before, shift));
             isa.store(factor, &mut factors[lane..]);
             isa.store(isa.fma(isa.load(&self.sum[lane..]), factor, sum), &mut self.sum[lane..]);
             isa.store(max, &mut self.max[lane..]);
@@ -61,7 +59,7 @@ impl Online {
         factors
     }
 
-    /// What the contexts must be multiplied by to become the means `o / l`, and the log-sum-exps `m ln 2 + ln l`. Where no key was
+    /// What the contexts must be multiplied by to become the means `o / l`, and the log-sum-exps `m + ln l`. Where no key was
     /// seen: 0 and `-inf`.
     #[inline(always)]
     pub fn finish<I: Isa>(&self, isa: I) -> ([f32; ROWS], [f32; ROWS]) {
@@ -72,7 +70,7 @@ impl Online {
             let empty = isa.eq(sum, zero);
             let sum = isa.select(empty, one, sum);
             isa.store(isa.select(empty, zero, isa.div(one, sum)), &mut factors[lane..]);
-            let lse_or_nothing = isa.fma(isa.load(&self.max[lane..]), isa.splat(LN_2), ln(isa, sum));
+            let lse_or_nothing = isa.add(isa.load(&self.max[lane..]), ln(isa, sum));
             isa.store(isa.select(empty, lowest, lse_or_nothing), &mut lse[lane..]);
         }
         (factors, lse)
@@ -176,7 +174,7 @@ mod tests {
             let mut online = Online::default();
             let mut out = 0.0;
             for (scores, values) in scores.chunks(piece).zip(values.chunks(piece)) {
-                let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s * std::f32::consts::LOG2_E; ROWS]).collect();
+                let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s; ROWS]).collect();
                 out *= online.push(isa, ROWS, &mut tile)[3];
                 out += tile.chunks_exact(ROWS).zip(values).map(|(weights, value)| weights[3] * value).sum::<f32>();
             }

@@ -3,11 +3,9 @@
 //! The weights are recomputed from the scores and the saved log-sum-exp, `p = e^(s - lse)` (Dao et al. 2022, appendix B.4). With
 //! `D = sum_c d_out out`: `d_v += p^T d_out`, `d_s = p (d_out v^T - D)`, `d_q = scale d_s k`, `d_k += scale d_s^T q`.
 
-use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-use super::elementary::exp2;
-use super::lanes::dot;
+use super::elementary::exp;
 use super::score::{query_factor, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded};
 use crate::plan::Tile;
@@ -45,7 +43,9 @@ struct QueryTile {
     d_contexts: Vec<f32>,
     /// `[count][padded value_dim]`
     d_context_rows: Vec<f32>,
-    /// In base 2; `+inf`, which makes every weight 0, in idle lanes and for rows without keys.
+    /// `[value_dim][width]`
+    contexts: Vec<f32>,
+    /// `+inf`, which makes every weight 0, in idle lanes and for rows without keys.
     lse: [f32; ROWS],
     /// `D`
     delta: [f32; ROWS],
@@ -147,7 +147,7 @@ impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Backward<'_, '_, Q, K, S>
                 });
                 for (weights, d_scores) in weights.chunks_exact_mut(width).zip(d_scores.chunks_exact_mut(width)) {
                     for lane in (0..width).step_by(I::LANES) {
-                        let p = exp2(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
+                        let p = exp(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
                         isa.store(p, &mut weights[lane..]);
                         let d = isa.mul(p, isa.sub(isa.load(&d_scores[lane..]), isa.load(&tile.delta[lane..])));
                         isa.store(d, &mut d_scores[lane..]);
@@ -224,24 +224,26 @@ impl QueryTile {
         lanes.gather(&problem.q, sequence, &mut self.query_rows);
         lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);
         lanes.gather(&saved.d_out, sequence, &mut self.d_context_rows);
-        let [dim, value_dim] = problem.dims();
+        let [dim, _] = problem.dims();
         self.d_queries.clear();
         self.d_queries.resize(lanes.count * padded(dim), 0.0);
 
         let [_, heads, q_len, _] = problem.q.shape();
-        (self.lse, self.delta) = ([f32::INFINITY; ROWS], [0.0; ROWS]);
+        self.lse = [f32::INFINITY; ROWS];
         for r in 0..lanes.count {
             let lse = saved.lse[(sequence.batch * heads + lanes.heads[r]) * q_len + sequence.queries.start + lanes.queries[r]];
             if lse != f32::NEG_INFINITY {
-                self.lse[r] = lse * LOG2_E;
+                self.lse[r] = lse;
             }
-            let (start, stride) = (lanes.row(&saved.out, sequence, r), saved.out.layout().strides()[3]);
-            let d_out = &self.d_context_rows[r * padded(value_dim)..][..value_dim];
-            self.delta[r] = if stride == 1 {
-                dot(isa, d_out, &saved.out.data()[start..start + value_dim])
-            } else {
-                d_out.iter().enumerate().map(|(c, d)| d * saved.out.data()[start + c * stride]).sum()
-            };
+        }
+        // In the order of the product with the values: where one key has all the weight, the two are equal and cancel exactly.
+        lanes.transpose(isa, &saved.out, sequence, 1.0, &mut self.contexts);
+        for lane in (0..lanes.width).step_by(I::LANES) {
+            let mut sum = isa.splat(0.0);
+            for (d_context, context) in self.d_contexts.chunks_exact(lanes.width).zip(self.contexts.chunks_exact(lanes.width)) {
+                sum = isa.fma(isa.load(&d_context[lane..]), isa.load(&context[lane..]), sum);
+            }
+            isa.store(sum, &mut self.delta[lane..]);
         }
     }
 }

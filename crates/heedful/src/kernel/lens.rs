@@ -1,6 +1,5 @@
 //! The scores of any rectangle of one head.
 
-use std::f32::consts::LN_2;
 use std::ops::Range;
 
 use super::score::{query_factor, score};
@@ -46,7 +45,7 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
                 for r in 0..lanes.count {
                     let row = (lanes.queries[r] - queries.start) * keys.len();
                     for (j, scores) in part.clone().zip(scores.chunks_exact(lanes.width)) {
-                        out[row + j - keys.start] = scores[r] * LN_2;
+                        out[row + j - keys.start] = scores[r];
                     }
                 }
             }

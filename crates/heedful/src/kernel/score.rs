@@ -1,8 +1,8 @@
 //! The scores of a tile, with every option applied: the one place that forward, backward and lenses share.
 //!
-//! Scores are in base 2, that is, times `log2 e`: the softmax then needs `2^x` alone.
+//! Scores are in base e, although base 2 would save the softmax an operation: the log-sum-exp that leaves the engine is in base e, and where
+//! one score outweighs all others, it then equals that score exactly and the backward pass finds the weight 1 again, however large it is.
 
-use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use super::elementary::tanh;
@@ -15,7 +15,7 @@ use crate::{Element, View};
 
 /// What queries are multiplied by, before [`score`], to save it a multiplication.
 pub(crate) fn query_factor<Q, K>(problem: &Problem<'_, Q, K>) -> f32 {
-    problem.scale * problem.softcap.map_or(LOG2_E, f32::recip)
+    problem.scale * problem.softcap.map_or(1.0, f32::recip)
 }
 
 /// Fills `scores[j][r]` for the tile of `keys` with scores as the softmax sees them; idle lanes hold whatever. With a softcap, `bent`
@@ -53,14 +53,14 @@ pub(crate) fn score<I: Isa, Q: Element, K: Element>(
         for (s, bent) in scores.chunks_exact_mut(I::LANES).zip(bent.chunks_exact_mut(I::LANES)) {
             let t = tanh(isa, isa.load(s));
             isa.store(t, bent);
-            isa.store(isa.mul(t, isa.splat(softcap * LOG2_E)), s);
+            isa.store(isa.mul(t, isa.splat(softcap)), s);
         }
     }
     if problem.alibi.is_some() {
         // Distances are taken from the tile's first key, where small integers are exact in f32.
         let place = |r: usize| (lanes.queries[r] as isize + sequence.band.offset - keys.start as isize) as f32;
         let places: [f32; ROWS] = std::array::from_fn(place);
-        let slopes = lanes.slopes().map(|slope| slope * LOG2_E);
+        let slopes = lanes.slopes();
         for (j, s) in scores.chunks_exact_mut(width).enumerate() {
             for lane in (0..width).step_by(I::LANES) {
                 let distance = isa.abs(isa.sub(isa.load(&places[lane..]), isa.splat(j as f32)));
@@ -70,10 +70,7 @@ pub(crate) fn score<I: Isa, Q: Element, K: Element>(
         }
     }
     if let Some(bias) = &problem.bias {
-        // The lowest f32 is a common mask that, unlike -inf, leaves a row of nothing else its softmax.
-        each_cell(bias, sequence, lanes, keys.clone(), scores, |s, bias| {
-            *s += if bias == f32::NEG_INFINITY { bias } else { (bias * LOG2_E).max(f32::MIN) };
-        });
+        each_cell(bias, sequence, lanes, keys.clone(), scores, |s, bias| *s += bias);
     }
     if let Some(mask) = &problem.mask {
         each_cell(mask, sequence, lanes, keys.clone(), scores, |s, seen| *s = if seen { *s } else { f32::NEG_INFINITY });

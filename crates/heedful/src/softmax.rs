@@ -120,11 +120,17 @@ impl Op for Softmax<'_> {
 
 /// `x_i <- x_i - ln sum_j e^x_j` in one row; returns the log-sum-exp.
 pub fn log_softmax(row: &mut [f32]) -> f32 {
+    // The largest goes first: large numbers would otherwise lose to the log-sum-exp what they have behind the point.
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shift = if max.is_finite() { max } else { 0.0 };
+    for x in row.iter_mut() {
+        *x -= shift;
+    }
     let lse = log_sum_exp(row);
     for x in row.iter_mut() {
         *x -= lse;
     }
-    lse
+    shift + lse
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{Element, Options, Parallelism, QkvMut, Result, View, ViewMut};
 /// What [`Options`] may add, and in which order, is told there. Scores are never held for more than a tile: memory beyond the operands
 /// does not grow with the lengths. `lse` is what [`attend_backward`] and the [lenses](crate::lens) need.
 ///
-/// A query without a key to look at gets 0 and a log-sum-exp of `-inf`. A NaN in a query or in a key or value that it looks at makes its
+/// A query without a key to look at gets 0 and a log-sum-exp of `-inf`. With a `dim` of 0 every score is 0 before bias and mask. A NaN in a query or in a key or value that it looks at makes its
 /// row NaN. The result does not depend on the number of threads.
 ///
 /// # Errors
@@ -226,7 +226,7 @@ fn backward<Q: Element, K: Element>(
         let sink = |lanes: &Lanes, d_queries: &[f32]| {
             let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
             let mut d_q = target.part(0);
-            for (r, row) in d_queries.chunks_exact(padded(dim)).enumerate() {
+            for (r, row) in d_queries.chunks_exact(padded(dim).max(1)).enumerate() {
                 scale_row(&mut d_q, sequence.batch, lanes.heads[r], sequence.queries.start + lanes.queries[r], problem.scale, row);
             }
         };

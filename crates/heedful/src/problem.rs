@@ -106,9 +106,6 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
 
     fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
         let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
-        if dim == 0 {
-            return Err(shape(operation, "q", q.shape(), "its last dimension, the width of a head, must be at least 1"));
-        }
         if k_dim != dim {
             return Err(shape(operation, "k", k.shape(), format!("its last dimension must be that of q, {dim}")));
         }
@@ -134,7 +131,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         {
             return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
         }
-        let scale = options.scale.unwrap_or(1.0 / (dim as f32).sqrt());
+        let scale = options.scale.unwrap_or(1.0 / (dim.max(1) as f32).sqrt());
         Ok(Self {
             q,
             k,

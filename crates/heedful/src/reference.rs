@@ -62,7 +62,7 @@ pub fn attention<Q: Element, K: Element>(q: View<'_, Q>, k: View<'_, K>, v: View
     let problem = Problem::new("reference::attention", q, k, v, options)?;
     let ([batch, heads, q_len, dim], k_len, value_dim) = (q.shape(), k.shape()[2], v.shape()[3]);
     let group = problem.group();
-    let scale = options.scale.map_or(1.0 / (dim as f64).sqrt(), f64::from);
+    let scale = options.scale.map_or(1.0 / (dim.max(1) as f64).sqrt(), f64::from);
     let mut result = Attention { out: Vec::new(), lse: Vec::new(), scores: Vec::new(), weights: Vec::new(), slopes: Vec::new() };
     for (b, h, i) in indices([batch, heads, q_len]) {
         let row = result.scores.len();
@@ -115,7 +115,7 @@ pub fn backward<Q: Element, K: Element>(
     let Attention { weights, slopes, .. } = attention(q, k, v, options)?;
     let ([batch, heads, q_len, dim], [_, kv_heads, k_len, value_dim]) = (q.shape(), v.shape());
     let group = problem.group();
-    let scale = options.scale.map_or(1.0 / (dim as f64).sqrt(), f64::from);
+    let scale = options.scale.map_or(1.0 / (dim.max(1) as f64).sqrt(), f64::from);
     let zeros = |shape: [usize; 4]| vec![0.0; shape.iter().product()];
     let mut gradients =
         Gradients { q: zeros(q.shape()), k: zeros(k.shape()), v: zeros(v.shape()), scores: zeros([batch, heads, q_len, k_len]) };

@@ -98,7 +98,7 @@ struct Setting {
 fn settings() -> impl Strategy<Value = Setting> {
     let order = || select(vec![Order::Heads, Order::Tokens, Order::Padded, Order::Backwards]);
     let lengths = prop_oneof![4 => 0usize..24, 1 => 60usize..150];
-    let sizes = (0usize..4, 1usize..4, 1usize..4, lengths.clone(), lengths, 1usize..20, 1usize..20);
+    let sizes = (0usize..4, 1usize..4, 1usize..4, lengths.clone(), lengths, 0usize..20, 0usize..20);
     let side = || proptest::option::of(0usize..20);
     let diagonal = prop_oneof![Just(Diagonal::TopLeft), Just(Diagonal::BottomRight), (-10isize..30).prop_map(Diagonal::Offset)];
     let scores = (proptest::option::of(-2.0f32..2.0), proptest::option::of(0.5f32..5.0), any::<bool>(), (side(), side()), diagonal);
@@ -286,6 +286,7 @@ proptest! {
         causal: bool,
         bottom_right: bool,
         left in proptest::option::of(0usize..9),
+        alibi in proptest::option::of(any::<bool>()),
         parallelism in select(vec![Parallelism::Serial, Parallelism::Rayon]),
         seed: u64,
     ) {
@@ -299,6 +300,11 @@ proptest! {
         let mut options = Options::new().window(left, None).diagonal(diagonal).parallelism(parallelism);
         if causal {
             options = options.causal(diagonal);
+        }
+        let slopes_of_each = alibi == Some(true);
+        let slopes = numbers(seed ^ 3, if slopes_of_each { heads * lens.len() } else { heads });
+        if alibi.is_some() {
+            options = options.alibi(&slopes);
         }
         // Keys and values lie side by side in one projection, as in a layer, and their gradients too.
         let tokens = |heads: usize, total: usize, row: usize| Layout::strided([1, heads, total, dim], [total * row, dim, row, 1].map(|s| s.max(1))).unwrap();
@@ -328,6 +334,7 @@ proptest! {
             let (q_layout, kv_layout) = (tokens(heads, q1 - q0, q_row), tokens(kv_heads, k1 - k0, kv_row));
             let (q, k) = (view(&q_part, &q_layout), view(&kv_part, &kv_layout));
             let v = view(&kv_part[(kv_heads * dim).min(kv_part.len())..], &kv_layout);
+            let options = if slopes_of_each { options.alibi(&slopes[s * heads..][..heads]) } else { options };
             let expected = reference::attention(q, k, v, &options).unwrap();
             let alone = dense(view(&cut(&out, q0, q1, q_row), &q_layout));
             assert_near("out", &alone, &expected.out, 2e-5)?;

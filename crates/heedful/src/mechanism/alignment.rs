@@ -4,7 +4,7 @@
 use super::{expect_len, rows};
 use crate::kernel::slice::{axpy, dot};
 use crate::softmax::softmax;
-use crate::{Options, Result, View};
+use crate::{Error, Options, Result, View};
 
 /// Which memory tokens a query may look at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +67,13 @@ impl<'a> Inputs<'a> {
         };
         match self.visible {
             Visible::All => {}
-            Visible::Lengths(lengths) => expect_len(operation, "lengths", lengths.len(), batch)?,
+            Visible::Lengths(lengths) => {
+                expect_len(operation, "lengths", lengths.len(), batch)?;
+                if let Some(length) = lengths.iter().find(|&&length| length > k_len) {
+                    let fix = format!("the memory holds {k_len} tokens of each sequence");
+                    return Err(Error::Option { operation, option: "lengths", value: length.to_string(), fix });
+                }
+            }
             Visible::Keys(keys) => expect_len(operation, "visible keys", keys.len(), batch * k_len)?,
             Visible::Pairs(pairs) => expect_len(operation, "visible pairs", pairs.len(), batch * q_len * k_len)?,
         }

@@ -154,7 +154,7 @@ fn only<'a>(kind: &str, mut names: impl Iterator<Item = &'a String>, known: &[&s
 
 /// What a run of a case computed.
 #[derive(Clone, Debug, Default)]
-pub struct Outputs(pub(crate) BTreeMap<String, Tensor>);
+pub struct Outputs(BTreeMap<String, Tensor>);
 
 impl Outputs {
     /// Nothing yet.
@@ -167,6 +167,11 @@ impl Outputs {
     pub fn with(mut self, name: &str, tensor: Tensor) -> Self {
         self.insert(name, tensor);
         self
+    }
+
+    /// The output `name`, if it was computed.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
     }
 
     /// Adds the output `name`. One that the case does not ask for is ignored.

@@ -15,6 +15,9 @@ pub enum Verdict {
     Skipped(String),
 }
 
+/// How many names are listed with a reason for skipping.
+const NAMES: usize = 4;
+
 /// The verdicts of one suite.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -62,9 +65,21 @@ impl fmt::Display for Report {
             match verdict {
                 Verdict::Failed(what) => write!(f, "\n  failed   {name}: {what}")?,
                 Verdict::Advisory(Some(what)) => write!(f, "\n  advisory {name}: {what}")?,
-                Verdict::Skipped(why) => write!(f, "\n  skipped  {name}: {why}")?,
-                Verdict::Passed | Verdict::Advisory(None) => {}
+                Verdict::Passed | Verdict::Advisory(None) | Verdict::Skipped(_) => {}
             }
+        }
+        // Cases are skipped by the hundred for one reason, which is told once.
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (name, verdict) in &self.verdicts {
+            let Verdict::Skipped(why) = verdict else { continue };
+            match reasons.iter_mut().find(|(reason, _)| reason == why) {
+                Some((_, names)) => names.push(name),
+                None => reasons.push((why, vec![name])),
+            }
+        }
+        for (why, names) in reasons {
+            let more = if names.len() > NAMES { format!(" and {} more", names.len() - NAMES) } else { String::new() };
+            write!(f, "\n  skipped  {}{more}: {why}", names[..names.len().min(NAMES)].join(", "))?;
         }
         Ok(())
     }

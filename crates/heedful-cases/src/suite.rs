@@ -182,7 +182,7 @@ pub fn replay(suite: &Suite, runner: &dyn Runner) -> Report {
 
 fn check(case: &Case, outputs: &Outputs) -> Result<(), Stop> {
     for (name, expected) in &case.outputs {
-        let got = outputs.0.get(name).ok_or_else(|| Stop::fail(format!("{name} was not computed")))?;
+        let got = outputs.get(name).ok_or_else(|| Stop::fail(format!("{name} was not computed")))?;
         let any_infinity = name == "softmax_lse" && case.flag("lse_any_inf")?;
         compare(got, &expected.tensor, expected.tolerance, any_infinity).map_err(|what| Stop::fail(format!("{name} is {what}")))?;
     }

@@ -10,7 +10,7 @@
 //! | [`additive`] | Bahdanau's, with a small network as score | `sum_j softmax_j(v . tanh(W s_i + U h_j)) h_j` |
 //! | [`luong`] | Luong's: dot, general, concat | `sum_j softmax_j(s_i . W h_j) h_j` |
 //!
-//! Each is [`attend`](crate::attend), or for the additive scores a softmax and a mean, with its projections and options. `steps` gives the
+//! Each is [`attend`], or for the additive scores a softmax and a mean, with its projections and options. `steps` gives the
 //! numbers on the way (scores, weights, context) for inputs that are small enough to look at.
 //!
 //! The examples speak about the sentence *Your journey starts with one step*, each word three numbers long.

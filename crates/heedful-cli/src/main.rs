@@ -1,3 +1,64 @@
-//! The `heedful` program.
+//! The `heedful` program: arguments, progress and pictures; what it does is done by the libraries.
 
-fn main() {}
+mod command;
+mod heat_map;
+mod interrupt;
+mod model;
+mod output;
+mod palette;
+mod picture;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use terminal::When;
+
+/// Attention you can look into: translate and see which words each word came from, train translators, follow attention step by step.
+#[derive(Debug, Parser)]
+#[command(name = "heedful", version, about, long_about = None, max_term_width = 120, propagate_version = true)]
+#[command(after_help = "Start with:\n  heedful translate \"Kannst du mir helfen?\"\n  heedful attend\n  heedful help train")]
+pub struct Arguments {
+    /// When to colour what is printed
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: When,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Translate(command::translate::Arguments),
+    Train(command::train::Arguments),
+    Evaluate(command::evaluate::Arguments),
+    Score(command::score::Arguments),
+    Attend(command::attend::Arguments),
+    Info(command::info::Arguments),
+    Completions(command::completions::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let color = arguments.color;
+    let result = match arguments.command {
+        Command::Translate(arguments) => arguments.run(color),
+        Command::Train(arguments) => arguments.run(),
+        Command::Evaluate(arguments) => arguments.run(),
+        Command::Score(arguments) => arguments.run(color),
+        Command::Attend(arguments) => arguments.run(color),
+        Command::Info(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ use crate::files::write_atomically;
 use crate::model::config::ModelConfig;
 use crate::model::{self, Model, Start};
 use crate::text::Tokenizer;
+use crate::translator::{TranslateError, TranslateOptions, Translator};
 
 pub use card::{Card, CardScore};
 pub use error::BundleError;
@@ -126,8 +128,21 @@ impl Bundle {
             return Err(BundleError::Metadata { key: CONFIG, what });
         }
         let mut model = model::build(&config.model, tokenizer.vocabulary_size(), Start::Blank);
+        if let Some(attention) = model.cross_attention() {
+            config.decoding.reading.check(attention).map_err(|error| BundleError::Metadata { key: CONFIG, what: error.to_string() })?;
+        }
         fill(model.as_mut(), header, data)?;
         Ok(Self { config, tokenizer, model, card })
+    }
+
+    /// The translator that this is, and how it translates by default.
+    ///
+    /// # Errors
+    /// If tokenizer and model do not belong together.
+    pub fn into_translator(self) -> Result<(Translator, TranslateOptions), TranslateError> {
+        let options = self.config.decoding.options();
+        let translator = Translator::new(Arc::from(self.model), self.tokenizer)?.with_reading(self.config.decoding.reading)?;
+        Ok((translator, options))
     }
 
     /// Writes the model file: beside `path` first, then renamed, so that `path` is never a part of one.

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::{MaxLength, Normalisation, Reading};
 use crate::model::config::ModelConfig;
+use crate::translator::{Search, TranslateOptions};
 
 pub(crate) use layers::within;
 pub use layers::{ConfigError, PRESETS};
@@ -213,11 +215,13 @@ pub struct DecodingConfig {
     pub max_length_factor: f32,
     /// See [`Self::max_length_factor`].
     pub max_length_constant: usize,
+    /// Which attention is read as the alignment.
+    pub reading: Reading,
 }
 
 impl Default for DecodingConfig {
     fn default() -> Self {
-        Self { beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_constant: 10 }
+        Self { beam: 5, length_penalty: 1.0, max_length_factor: 2.0, max_length_constant: 10, reading: Reading::LAST }
     }
 }
 
@@ -231,6 +235,17 @@ impl DecodingConfig {
         within("decoding.length_penalty", self.length_penalty, 0.0, 10.0)?;
         within("decoding.max_length_factor", self.max_length_factor, 0.0, 100.0)?;
         within("decoding.max_length_constant", self.max_length_constant, 1, 10_000)
+    }
+
+    /// The same for the translator.
+    pub fn options(&self) -> TranslateOptions {
+        TranslateOptions {
+            search: if self.beam == 1 { Search::Greedy } else { Search::Beam { width: self.beam } },
+            normalisation: Normalisation::Wu { alpha: self.length_penalty },
+            max_length: MaxLength { factor: self.max_length_factor, constant: self.max_length_constant, ..MaxLength::default() },
+            reading: Some(self.reading),
+            ..TranslateOptions::default()
+        }
     }
 }
 

@@ -65,6 +65,7 @@ const MEANING: &[(&str, &str)] = &[
     ("decoding.length_penalty", "log-probabilities are divided by ((5 + length) / 6)^length_penalty"),
     ("decoding.max_length_factor", "a translation has at most this many tokens for each source token,"),
     ("decoding.max_length_constant", "and this many more"),
+    ("decoding.reading", "the attention that is read as alignment: last, mean, layer:K or layer:K,head:H, and +shift after any of them"),
     ("card", "What the model file says about itself"),
     ("card.name", "the model's name"),
     ("card.data", "what it was trained on, and where that can be had"),

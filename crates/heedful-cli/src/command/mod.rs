@@ -1,0 +1,9 @@
+//! One file per subcommand: its arguments, their help, and the way from them to the libraries.
+
+pub mod attend;
+pub mod completions;
+pub mod evaluate;
+pub mod info;
+pub mod score;
+pub mod train;
+pub mod translate;

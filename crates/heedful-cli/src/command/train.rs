@@ -1,0 +1,243 @@
+//! `heedful train`: from parallel text to a model file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
+use heedful_translate::config::{PRESETS, TrainingConfig};
+use heedful_translate::corpus::Report;
+use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, ValidationReport, prepare};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{interrupt, output};
+
+/// The configuration's file in a run's folder.
+const CONFIG: &str = "config.toml";
+/// The model's file in a run's folder.
+const MODEL: &str = "model.safetensors";
+/// Parts of a progress bar.
+const BAR: u64 = 10_000;
+
+/// Train a translation model on parallel text
+///
+/// Settings come from a preset, then a configuration file, then --set, then the other arguments; each of them goes over the ones before. The
+/// run's folder holds the configuration, the tokenizer, checkpoints, metrics.jsonl and, in the end, model.safetensors. Ctrl-C saves and stops;
+/// --resume goes on exactly where the run stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  heedful train pairs.tsv.gz -o model                             source and target in the columns of a TSV file
+  heedful train train.de train.en --valid valid.de valid.en       two files, line by line
+  heedful train --preset rnn-attention pairs.tsv --set training.minutes=30
+  heedful train --print-config > my.toml                          all settings with what they mean, to edit
+  heedful train --config my.toml
+  heedful train --resume -o model                                 go on with a run that was stopped
+  heedful translate --model model/model.safetensors \"Hallo!\"      use what came out")]
+pub struct Arguments {
+    /// Training pairs: one TSV file, or a source file and a target file (.gz too)
+    #[arg(num_args = 0..=2, value_name = "FILE")]
+    train: Vec<PathBuf>,
+    /// Validation pairs in the same form [default: pairs set aside from the training data]
+    #[arg(long, num_args = 1..=2, value_name = "FILE")]
+    valid: Vec<PathBuf>,
+    /// The run's folder [default: model]
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Settings to start from
+    #[arg(long, value_parser = PRESETS)]
+    preset: Option<String>,
+    /// A configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change one setting; can be given more than once
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Go on with the run in the folder
+    #[arg(long)]
+    resume: bool,
+    /// Print all settings with what they mean, as they would be used, and do nothing
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let config = self.settings()?;
+        if self.print_config {
+            return output::print(config.to_commented_toml()?);
+        }
+        if config.data.train.is_empty() {
+            bail!("there is nothing to train on; name a TSV file, or a source file and a target file");
+        }
+        let stop = interrupt::flag("stopping after this update and saving; press Ctrl-C again to end at once")?;
+        let progress = Progress::new(stop);
+        progress.bar.set_message("reading the text");
+        let mut prepared = prepare(&config, self.resume)?;
+        write_config(&config)?;
+        progress.reports(&prepared);
+        let mut progress = progress;
+        let outcome = prepared.trainer.run(&mut progress)?;
+        progress.bar.finish_and_clear();
+        let path = config.training.output.join(MODEL);
+        save(prepared, &config, &outcome, progress.best, &path)?;
+        let folder = config.training.output.display();
+        let how = match outcome.reason {
+            StopReason::Limit => "reached its limit".to_owned(),
+            StopReason::Patience => format!("did not get better for {} validations", config.training.patience),
+            StopReason::Asked => format!("was stopped; go on with `heedful train --resume -o {folder}`"),
+        };
+        eprintln!("after {} updates the run {how}", outcome.updates);
+        output::print(format!("{}\n", path.display()))
+    }
+
+    /// Preset, file, single keys and arguments, one over the other; a run that goes on starts from its own settings.
+    fn settings(&self) -> Result<TrainingConfig> {
+        let mut config = match &self.preset {
+            Some(name) => TrainingConfig::preset(name)?,
+            None => TrainingConfig::default(),
+        };
+        if let Some(output) = &self.output {
+            config.training.output.clone_from(output);
+        }
+        let stored = config.training.output.join(CONFIG);
+        if self.resume && self.preset.is_none() && self.config.is_none() {
+            if !config.training.output.join(CHECKPOINT).exists() {
+                bail!("there is no run in {}; start one without --resume, or name its folder with -o", config.training.output.display());
+            }
+            config = with_file(&config, &stored)?;
+        }
+        if let Some(path) = &self.config {
+            config = with_file(&config, path)?;
+        }
+        for assignment in &self.set {
+            config = config.with_override(assignment)?;
+        }
+        if let Some(output) = &self.output {
+            config.training.output.clone_from(output);
+        }
+        if !self.train.is_empty() {
+            config.data.train.clone_from(&self.train);
+        }
+        if !self.valid.is_empty() {
+            config.data.valid.clone_from(&self.valid);
+        }
+        Ok(config)
+    }
+}
+
+fn with_file(config: &TrainingConfig, path: &Path) -> Result<TrainingConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
+    config.with_toml(&text).with_context(|| format!("in {}", path.display()))
+}
+
+fn write_config(config: &TrainingConfig) -> Result<()> {
+    let path = config.training.output.join(CONFIG);
+    std::fs::create_dir_all(&config.training.output)
+        .and_then(|()| std::fs::write(&path, config.to_commented_toml().unwrap_or_default()))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// Writes the model file with the best weights.
+fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, best: Option<ValidationReport>, path: &Path) -> Result<()> {
+    let Prepared { mut trainer, tokenizer, training_report, .. } = prepared;
+    trainer.take_best()?;
+    let progress = trainer.progress().clone();
+    let training = format!(
+        "{} updates with {} target tokens of {} pairs in {:.0} minutes, seed {}; weights averaged over {} checkpoints",
+        outcome.updates,
+        progress.tokens,
+        training_report.kept,
+        outcome.seconds / 60.0,
+        config.training.seed,
+        progress.best.len().max(1),
+    );
+    let score = |metric: &str, value: f64| CardScore {
+        test_set: "validation set, best checkpoint".to_owned(),
+        metric: metric.to_owned(),
+        value,
+        signature: "greedy".to_owned(),
+    };
+    let card = Card {
+        name: config.card.name.clone(),
+        source_language: config.data.source_language.clone(),
+        target_language: config.data.target_language.clone(),
+        data: config.card.data.clone(),
+        licence: config.card.licence.clone(),
+        attribution: config.card.attribution.clone(),
+        training,
+        scores: best.map(|best| vec![score("BLEU", best.bleu), score("chrF", best.chrf)]).unwrap_or_default(),
+    };
+    let bundle_config = BundleConfig { model: config.model.clone(), decoding: config.decoding.clone() };
+    let bundle = Bundle { config: bundle_config, tokenizer, model: trainer.into_model(), card };
+    bundle.save(path, config.training.storage)?;
+    Ok(())
+}
+
+/// Shows a run on standard error: a bar on a terminal, and a line for each validation everywhere.
+struct Progress {
+    bar: ProgressBar,
+    stop: Arc<AtomicBool>,
+    best: Option<ValidationReport>,
+    /// Target tokens per second, smoothed.
+    speed: f64,
+}
+
+impl Progress {
+    fn new(stop: Arc<AtomicBool>) -> Self {
+        let bar = ProgressBar::new(BAR);
+        let style = ProgressStyle::with_template("{elapsed_precise} {bar:25} {percent:>3} % eta {eta} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, stop, best: None, speed: 0.0 }
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    fn reports(&self, prepared: &Prepared) {
+        let show = |name: &str, report: &Report| self.line(&format!("{name}: {}", report.to_string().trim_end()));
+        show("training text", &prepared.training_report);
+        if prepared.validation_report.read > 0 {
+            show("validation text", &prepared.validation_report);
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn observe(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started { update, parameters, pairs } => {
+                let from = if update > 0 { format!(", going on after update {update}") } else { String::new() };
+                self.line(&format!("training {:.2} million weights on {pairs} pairs{from}", parameters as f64 / 1e6));
+            }
+            Event::Update(report) => {
+                let speed = report.tokens as f64 / report.seconds.max(1e-9);
+                self.speed = if self.speed > 0.0 { 0.95 * self.speed + 0.05 * speed } else { speed };
+                self.bar.set_position((report.done * BAR as f64) as u64);
+                self.bar.set_message(format!(
+                    "update {} epoch {} loss {:.3} {:.0} tokens/s",
+                    report.update,
+                    report.epoch + 1,
+                    report.loss,
+                    self.speed
+                ));
+            }
+            Event::Validated { update, report, best } => {
+                if best {
+                    self.best = Some(report);
+                }
+                let mark = if best { "  best so far" } else { "" };
+                self.line(&format!("update {update:>7}  loss {:.3}  BLEU {:.2}  chrF {:.2}{mark}", report.loss, report.bleu, report.chrf));
+            }
+            _ => {}
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}

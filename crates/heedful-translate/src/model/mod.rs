@@ -1,8 +1,21 @@
 //! What every architecture offers: a training step, and a decoder that takes one token at a time and shows what it looked at.
 
 pub mod config;
+#[cfg(test)]
+mod contract;
+mod packed;
+pub mod rnn;
+pub mod rnn_attention;
+mod rnn_ends;
+mod time_major;
+pub mod transformer;
+mod transformer_decoder;
 
 use heedful_nn::{Gradients, Parameters, Workspace};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use config::ModelConfig;
 
 /// One worker's part of a batch: sentence pairs as token ids.
 ///
@@ -44,6 +57,33 @@ pub struct CrossAttention {
     pub layers: usize,
     /// Heads in each of them.
     pub heads: usize,
+}
+
+/// What the weights of a new model are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Random numbers that are a function of this seed.
+    Random(u64),
+    /// Zeros, for weights that come from a file.
+    Blank,
+}
+
+impl Start {
+    fn store(self) -> (Parameters, ChaCha8Rng) {
+        match self {
+            Self::Random(seed) => (Parameters::new(), ChaCha8Rng::seed_from_u64(seed)),
+            Self::Blank => (Parameters::blank(), ChaCha8Rng::seed_from_u64(0)),
+        }
+    }
+}
+
+/// A model of the given architecture and sizes.
+pub fn build(config: &ModelConfig, vocabulary: usize, start: Start) -> Box<dyn Model> {
+    match config {
+        ModelConfig::Transformer(config) => Box::new(transformer::Transformer::new(config, vocabulary, start)),
+        ModelConfig::Rnn(config) => Box::new(rnn::Rnn::new(config, vocabulary, start)),
+        ModelConfig::RnnAttention(config) => Box::new(rnn_attention::RnnAttention::new(config, vocabulary, start)),
+    }
 }
 
 /// A translation model.

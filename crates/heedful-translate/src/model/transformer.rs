@@ -8,12 +8,11 @@ use heedful_nn::embedding::{Embedding, SinusoidalPositions};
 use heedful_nn::{
     CrossAttention, CrossEntropy, Dropout, FeedForward, Gradients, LayerNorm, Parameters, SelfAttention, Workspace, attention, layer_norm,
 };
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::config::TransformerConfig;
 use super::packed::{Packed, TargetPair};
-use super::{Decoder, Loss, Model, Regularisation, Shard, transformer_decoder::TransformerDecoder};
+use super::transformer_decoder::TransformerDecoder;
+use super::{Decoder, Loss, Model, Regularisation, Shard, Start};
 
 /// Sentences may be this many tokens long, on either side.
 pub const MAX_POSITIONS: usize = 512;
@@ -88,10 +87,11 @@ struct SavedDecoder {
 }
 
 impl Transformer {
-    /// Random weights that are a function of `seed`.
-    pub fn new(config: &TransformerConfig, vocabulary: usize, seed: u64) -> Self {
+    /// A model of these sizes.
+    pub fn new(config: &TransformerConfig, vocabulary: usize, start: Start) -> Self {
         let (dim, heads, hidden) = (config.dim, config.heads, config.feed_forward);
-        let (p, rng) = (&mut Parameters::new(), &mut ChaCha8Rng::seed_from_u64(seed));
+        let (mut parameters, mut rng) = start.store();
+        let (p, rng) = (&mut parameters, &mut rng);
         let embedding = Embedding::new(p, "embedding", vocabulary, dim, rng);
         let encoder = (0..config.encoder_layers)
             .map(|i| EncoderLayer {
@@ -116,7 +116,7 @@ impl Transformer {
         Self {
             config: config.clone(),
             output: CrossEntropy { weight: embedding.table, bias: None, vocabulary, dim },
-            parameters: std::mem::take(p),
+            parameters,
             positions: SinusoidalPositions::new(MAX_POSITIONS, dim),
             embedding,
             encoder,
@@ -449,5 +449,31 @@ impl SavedDecoder {
 fn add(sum: &mut [f32], x: &[f32]) {
     for (sum, x) in sum.iter_mut().zip(x) {
         *sum += x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+
+    fn tiny() -> Transformer {
+        let config = TransformerConfig { dim: 8, feed_forward: 12, heads: 2, encoder_layers: 2, decoder_layers: 2 };
+        Transformer::new(&config, 12, Start::Random(1))
+    }
+
+    #[test]
+    fn gradients_are_the_finite_differences() {
+        contract::gradients_are_the_finite_differences(&mut tiny());
+    }
+
+    #[test]
+    fn the_decoder_scores_as_training_does() {
+        contract::decoder_scores_as_training_does(&tiny());
+    }
+
+    #[test]
+    fn a_batch_is_the_sum_of_its_sentences() {
+        contract::a_batch_is_the_sum_of_its_sentences(&tiny());
     }
 }

@@ -93,7 +93,10 @@ pub fn load(path: &Path, identity: &Identity, parameters: &mut Parameters, adam:
     let header: Header =
         serde_json::from_str(metadata.get("run").map_or("", String::as_str)).map_err(|e| damaged(format!("its run header: {e}")))?;
     if header.identity.settings != identity.settings {
-        return Err(damaged(format!("it belongs to a run with other settings: {} there, {} here", header.identity.settings, identity.settings)));
+        return Err(damaged(format!(
+            "it belongs to a run with other settings: {} there, {} here",
+            header.identity.settings, identity.settings
+        )));
     }
     if header.identity.corpus != identity.corpus {
         return Err(damaged("it was trained on other text than the training files hold now".to_owned()));

@@ -34,6 +34,20 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// Too few or too many files.
+    #[error("{key} names {count} files; give one TSV file, or a source file and a target file")]
+    Files {
+        /// The key.
+        key: &'static str,
+        /// How many it names.
+        count: usize,
+    },
+    /// Text cannot be read.
+    #[error(transparent)]
+    Corpus(#[from] crate::corpus::Error),
+    /// The tokenizer cannot be learnt or read.
+    #[error("the tokenizer: {0}")]
+    Text(#[from] crate::text::Error),
     /// Nothing is left to train on.
     #[error("no sentence pair is left to {0}; see the report of what was dropped")]
     Empty(&'static str),

@@ -4,17 +4,9 @@ use heedful_nn::optimiser::{Adam, clip_factor, gradient_norm};
 use heedful_nn::{Gradients, Workspace};
 use rayon::prelude::*;
 
+use crate::corpus::EncodedPair;
 use crate::model::{Loss, Model, Regularisation, Shard};
 use crate::random::mix;
-
-/// A sentence pair as token ids, each side ending with [`EOS`](crate::text::EOS).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EncodedPair {
-    /// The source sentence.
-    pub source: Vec<u32>,
-    /// The target sentence.
-    pub target: Vec<u32>,
-}
 
 /// What an update depends on besides the weights and the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::checkpoint::{self, Identity};
 use super::metrics::Metrics;
-use super::{Best, CHECKPOINT, EncodedPair, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, Workers};
+use super::{Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, Workers};
 use crate::config::{Criterion, RunConfig, ScheduleConfig};
-use crate::corpus::batches;
+use crate::corpus::{EncodedPair, batches};
 use crate::model::Model;
 
 /// A run without a single finite gradient in this many updates has diverged.
@@ -61,7 +61,8 @@ impl Trainer {
             return Err(TrainError::Empty("train on"));
         }
         let identity = identity(&config, model.as_ref(), &pairs);
-        let adam = Adam { weight_decay: config.weight_decay, ..Adam::new(model.parameters()) };
+        let mut adam = Adam::new(model.parameters());
+        adam.weight_decay = config.weight_decay;
         let workers = Workers::new(model.as_ref(), config.shards);
         let mut trainer = Self { config, model, pairs, validation, adam, workers, progress: Progress::default(), identity };
         let path = trainer.checkpoint_path();
@@ -115,7 +116,7 @@ impl Trainer {
             if skipped == MOST_SKIPPED {
                 return Err(TrainError::Diverged(skipped));
             }
-            if report.update % METRICS_EVERY == 0 {
+            if report.update.is_multiple_of(METRICS_EVERY) {
                 metrics.append(&json!({
                     "update": report.update, "epoch": report.epoch, "seconds": self.progress.seconds, "loss": report.loss,
                     "tokens_per_second": report.tokens as f64 / report.seconds, "learning_rate": report.learning_rate,
@@ -123,14 +124,14 @@ impl Trainer {
                 }))?;
             }
             observer.observe(Event::Update(report));
-            if report.update % self.config.validate_every.max(1) == 0 {
+            if report.update.is_multiple_of(self.config.validate_every.max(1)) {
                 self.validate(&mut metrics, observer)?;
                 self.save(observer)?;
-            } else if self.config.checkpoint_every > 0 && report.update % self.config.checkpoint_every == 0 {
+            } else if self.config.checkpoint_every > 0 && report.update.is_multiple_of(self.config.checkpoint_every) {
                 self.save(observer)?;
             }
         };
-        if reason != StopReason::Asked && self.adam.updates() % self.config.validate_every.max(1) != 0 {
+        if reason != StopReason::Asked && !self.adam.updates().is_multiple_of(self.config.validate_every.max(1)) {
             self.validate(&mut metrics, observer)?;
         }
         self.save(observer)?;

@@ -125,6 +125,15 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_several_lines_read_back() {
+        let mut config = TrainingConfig::default();
+        config.card.data = "one\n[two]\nthree = 3\n\u{1}\"'\\".to_owned();
+        config.training.output = "a = b".into();
+        let text = config.to_commented_toml().expect("writable");
+        assert_eq!(TrainingConfig::default().with_toml(&text).expect(&text), config);
+    }
+
+    #[test]
     fn every_key_is_explained_and_nothing_else_is() {
         let mut printed = BTreeSet::new();
         for name in ModelConfig::TYPES {

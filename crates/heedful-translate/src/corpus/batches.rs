@@ -2,15 +2,15 @@
 
 use crate::random::{mix, shuffle};
 
-/// How many batches are drawn at random before their pairs are sorted by length: enough that the lengths in a batch are nearly the same, few enough that
-/// batches differ from epoch to epoch.
+/// How many batches are drawn at random before their pairs are sorted by length: enough that the lengths in a batch are nearly the same,
+/// few enough that batches differ from epoch to epoch.
 const POOL: usize = 50;
 
 /// Every pair in one batch, as indices into `lengths`.
 ///
-/// `lengths` are the tokens of source and target; a batch has at most `tokens` of them on either side, or is a single pair that has more. The pairs are
-/// shuffled, sorted by length within pools of about 50 batches, cut into batches, and the batches shuffled. The result is a pure function of its
-/// arguments; `seed` is of any length, such as `[seed, epoch]`.
+/// `lengths` are the tokens of source and target; a batch has at most `tokens` of them on either side, or is a single pair that has more.
+/// The pairs are shuffled, sorted by length within pools of about 50 batches, cut into batches, and the batches shuffled. The result is a
+/// pure function of its arguments; `seed` is of any length, such as `[seed, epoch]`.
 pub fn batches(lengths: &[[usize; 2]], tokens: usize, seed: &[u64]) -> Vec<Vec<usize>> {
     let key = mix(seed);
     let mut order: Vec<usize> = (0..lengths.len()).collect();

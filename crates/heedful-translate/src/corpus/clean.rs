@@ -13,7 +13,8 @@ use crate::text::{normalise, words};
 pub struct Cleaning {
     /// The most words, punctuation included, that a side may have.
     pub max_words: usize,
-    /// One side may have at most this many times the words of the other; 0 allows any ratio. Sides of at most [`SHORT`](Self::SHORT) words always pass.
+    /// One side may have at most this many times the words of the other; 0 allows any ratio. Sides of at most [`SHORT`](Self::SHORT) words
+    /// always pass.
     pub max_ratio: f32,
     /// Whether a pair that was there before is left out.
     pub drop_duplicates: bool,
@@ -32,8 +33,8 @@ impl Default for Cleaning {
 
 /// The pairs that are fit for training; what was left out is added to `report`.
 ///
-/// A pair is left out if a side is blank, has too many words or too many times the words of the other, if the same pair (after normalisation) was there
-/// before, or if **either** of its sides is, but for case and punctuation, a side of one of the `held_out` pairs.
+/// A pair is left out if a side is blank, has too many words or too many times the words of the other, if the same pair (after
+/// normalisation) was there before, or if **either** of its sides is, but for case and punctuation, a side of one of the `held_out` pairs.
 pub fn clean(pairs: Vec<Pair>, cleaning: &Cleaning, held_out: &[&[Pair]], report: &mut Report) -> Vec<Pair> {
     let keys = |side: fn(&Pair) -> &str| -> HashSet<String> { held_out.iter().copied().flatten().map(|pair| key(side(pair))).collect() };
     let (held_sources, held_targets) = (keys(|pair| &pair.source), keys(|pair| &pair.target));

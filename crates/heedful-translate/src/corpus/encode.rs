@@ -14,7 +14,8 @@ pub struct EncodedPair {
     pub target: Vec<u32>,
 }
 
-/// The pairs as tokens, on all cores; those with more than `max_tokens` on a side, the end of sentence included, are left out and added to `report`.
+/// The pairs as tokens, on all cores; those with more than `max_tokens` on a side, the end of sentence included, are left out and added to
+/// `report`.
 pub fn encode(pairs: &[Pair], tokenizer: &Tokenizer, max_tokens: usize, report: &mut Report) -> Vec<EncodedPair> {
     let sentence = |text: &str| {
         let mut ids = tokenizer.encode_ids(text);

@@ -92,7 +92,8 @@ fn decompressed(mut reader: impl BufRead + Send + 'static) -> std::io::Result<Bo
 ///
 /// # Errors
 ///
-/// [`Error::Open`] and [`Error::Columns`] at once; [`Error::Read`], [`Error::LineCounts`] and [`Error::Empty`] from the iterator, which then ends.
+/// [`Error::Open`] and [`Error::Columns`] at once; [`Error::Read`], [`Error::LineCounts`] and [`Error::Empty`] from the iterator, which
+/// then ends.
 pub fn open_pairs(files: &Files) -> Result<Box<dyn Iterator<Item = Result<Entry>> + Send>> {
     Ok(match files {
         Files::Paired { source, target } => Box::new(Paired { source: open_lines(source)?, target: open_lines(target)?, ended: false }),

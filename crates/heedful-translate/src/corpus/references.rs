@@ -13,8 +13,8 @@ pub struct Referenced {
     pub references: Vec<String>,
 }
 
-/// Puts pairs with the same source together: a corpus such as Tatoeba holds several translations of a sentence, which are several references when
-/// translations are scored. Sources keep the order in which they come first.
+/// Puts pairs with the same source together: a corpus such as Tatoeba holds several translations of a sentence, which are several
+/// references when translations are scored. Sources keep the order in which they come first.
 pub fn group_references(pairs: &[Pair]) -> Vec<Referenced> {
     let mut grouped: Vec<Referenced> = Vec::new();
     let mut index: HashMap<&str, usize> = HashMap::new();

@@ -40,8 +40,9 @@ impl fmt::Display for Smoothing {
 
 /// BLEU (Papineni et al. 2002), the numbers of sacreBLEU (Post 2018).
 ///
-/// `score = 100 * bp * exp(1/N * sum_n ln p_n)`, where `p_n` is the share of n-grams that occur in a reference, each at most as often as in the one that has it
-/// most often, and `bp = exp(min(0, 1 - r/h))` for `h` words in the translations and `r` in the references of nearest length.
+/// `score = 100 * bp * exp(1/N * sum_n ln p_n)`, where `p_n` is the share of n-grams that occur in a reference, each at most as often as in
+/// the one that has it most often, and `bp = exp(min(0, 1 - r/h))` for `h` words in the translations and `r` in the references of nearest
+/// length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bleu {
     /// How text is cut into words.

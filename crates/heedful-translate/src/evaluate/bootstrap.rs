@@ -29,8 +29,8 @@ pub struct Comparison {
 }
 
 impl<S: Scorer + ?Sized> Segments<'_, S> {
-    /// The confidence interval of the score by bootstrap resampling (Koehn 2004, section 3): the score of `samples` corpora of the same size whose sentences
-    /// are drawn with replacement; a pure function of `seed`. `None` if there is nothing to draw.
+    /// The confidence interval of the score by bootstrap resampling (Koehn 2004, section 3): the score of `samples` corpora of the same
+    /// size whose sentences are drawn with replacement; a pure function of `seed`. `None` if there is nothing to draw.
     pub fn interval(&self, samples: usize, seed: u64) -> Option<Interval> {
         (samples > 0 && !self.is_empty()).then(|| interval(self.resampled(samples, seed)))
     }
@@ -52,12 +52,13 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Compares two systems by paired bootstrap resampling (Koehn 2004, section 4): both are scored on the same `samples` corpora. The p-value is the share of
-/// corpora whose difference is further from the mean difference than the real one is from 0, as in sacreBLEU.
+/// Compares two systems by paired bootstrap resampling (Koehn 2004, section 4): both are scored on the same `samples` corpora. The p-value
+/// is the share of corpora whose difference is further from the mean difference than the real one is from 0, as in sacreBLEU.
 ///
 /// # Errors
 ///
-/// [`Error::Lengths`](super::Error::Lengths) if the two did not translate the same number of sentences, [`Error::Empty`](super::Error::Empty) if none.
+/// [`Error::Lengths`](super::Error::Lengths) if the two did not translate the same number of sentences,
+/// [`Error::Empty`](super::Error::Empty) if none.
 pub fn compare<S: Scorer + ?Sized>(first: &Segments<'_, S>, second: &Segments<'_, S>, samples: usize, seed: u64) -> Result<Comparison> {
     same_length(("sentences of the first system", first.len()), ("of the second", second.len()))?;
     let samples = samples.max(1);

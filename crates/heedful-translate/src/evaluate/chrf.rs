@@ -8,8 +8,8 @@ use super::{Metric, Scorer};
 
 /// chrF (Popović 2015) and, with words, chrF++ (Popović 2017): the numbers of sacreBLEU.
 ///
-/// `F = (1 + beta^2) P R / (beta^2 P + R)`, where `P` and `R` are the precision and recall of character n-grams, and of word n-grams if any, each averaged over
-/// the orders. Of several references, the one with the best score of the sentence counts.
+/// `F = (1 + beta^2) P R / (beta^2 P + R)`, where `P` and `R` are the precision and recall of character n-grams, and of word n-grams if
+/// any, each averaged over the orders. Of several references, the one with the best score of the sentence counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChrF {
     /// The longest character n-grams.
@@ -22,8 +22,8 @@ pub struct ChrF {
     pub lowercase: bool,
     /// Whether white space counts as characters.
     pub whitespace: bool,
-    /// Whether F is averaged over all orders, an absent one counting as almost 0, as in the first implementation; else orders that are absent on either side
-    /// are left out.
+    /// Whether F is averaged over all orders, an absent one counting as almost 0, as in the first implementation; else orders that are
+    /// absent on either side are left out.
     pub eps_smoothing: bool,
 }
 

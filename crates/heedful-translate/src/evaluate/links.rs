@@ -9,8 +9,8 @@ pub type Link = (usize, usize);
 /// The alignment of a sentence pair.
 pub type Links = BTreeSet<Link>;
 
-/// Reads a line in the Pharaoh or talp format: `i-j` for each link, `ipj` for one that is only possible, spaces between them; returns all sure links, and
-/// those that are only possible. With `from_one`, words are counted from 1.
+/// Reads a line in the Pharaoh or talp format: `i-j` for each link, `ipj` for one that is only possible, spaces between them; returns all
+/// sure links, and those that are only possible. With `from_one`, words are counted from 1.
 ///
 /// # Errors
 ///

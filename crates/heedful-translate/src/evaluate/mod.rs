@@ -1,8 +1,8 @@
 //! How good translations and alignments are.
 //!
-//! [`Bleu`], [`ChrF`] and [`Ter`] give the numbers of sacreBLEU 2.6, and print the same [signature](Metric::signature); [`AlignmentErrorRate`] compares
-//! alignments with manual ones. Each score of a corpus is computed from sums over its sentences, so that [`Segments`] can score any part of it: by
-//! [length](Segments::by_length), or [resampled](Segments::interval) to say how sure a score is.
+//! [`Bleu`], [`ChrF`] and [`Ter`] give the numbers of sacreBLEU 2.6, and print the same [signature](Metric::signature);
+//! [`AlignmentErrorRate`] compares alignments with manual ones. Each score of a corpus is computed from sums over its sentences, so that
+//! [`Segments`] can score any part of it: by [length](Segments::by_length), or [resampled](Segments::interval) to say how sure a score is.
 //!
 //! ```
 //! use heedful_translate::evaluate::{Bleu, Metric, evaluate};
@@ -46,7 +46,8 @@ pub fn validation_scores<H: AsRef<str> + Sync, R: AsRef<str> + Sync>(translation
     (score(&Bleu::default()), score(&ChrF::default()))
 }
 
-/// Whether many of the translations end in a period after a space, as tokenized text does: a BLEU of tokenized text cannot be compared with others.
+/// Whether many of the translations end in a period after a space, as tokenized text does: a BLEU of tokenized text cannot be compared with
+/// others.
 ///
 /// The rule is sacreBLEU's: at least 100 lines.
 pub fn looks_tokenized<S: AsRef<str>>(hypotheses: &[S]) -> bool {

@@ -115,8 +115,8 @@ impl<'s, S: Scorer + ?Sized> Segments<'s, S> {
         self.rows.iter().map(|row| self.scorer.score(row)).collect()
     }
 
-    /// The score of sentences by their length: one bucket up to each of the rising `bounds`, and one beyond the last. `lengths[k]` is that of sentence `k`,
-    /// of its source usually. Intervals are those of [`interval`](Self::interval).
+    /// The score of sentences by their length: one bucket up to each of the rising `bounds`, and one beyond the last. `lengths[k]` is that
+    /// of sentence `k`, of its source usually. Intervals are those of [`interval`](Self::interval).
     ///
     /// # Errors
     ///

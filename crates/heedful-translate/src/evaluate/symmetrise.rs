@@ -22,8 +22,8 @@ pub enum Symmetrisation {
     Intersection,
     /// The links that either has.
     Union,
-    /// From the intersection, neighbours of a link, diagonal ones too, that either direction has are added again and again; then what is left of each
-    /// direction.
+    /// From the intersection, neighbours of a link, diagonal ones too, that either direction has are added again and again; then what is
+    /// left of each direction.
     Grow {
         /// Which neighbours are added.
         neighbours: Free,

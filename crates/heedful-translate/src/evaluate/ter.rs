@@ -11,8 +11,8 @@ use super::{Metric, Scorer};
 
 /// Translation edit rate (Snover et al. 2006), less is better: the numbers of sacreBLEU, which follow Tercom.
 ///
-/// `100 * edits / words`, where an edit inserts, deletes or replaces a word of the translation, or moves words; of several references, the one with the fewest
-/// edits counts, and `words` is their mean length.
+/// `100 * edits / words`, where an edit inserts, deletes or replaces a word of the translation, or moves words; of several references, the
+/// one with the fewest edits counts, and `words` is their mean length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent switches, as in the signature")]
 pub struct Ter {

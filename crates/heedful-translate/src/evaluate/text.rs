@@ -45,7 +45,8 @@ pub(super) fn yes(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }
 
-/// A signature in sacreBLEU's form: the number of references (`var` where it varies), the metric's own settings, the version whose numbers these are.
+/// A signature in sacreBLEU's form: the number of references (`var` where it varies), the metric's own settings, the version whose numbers
+/// these are.
 pub(super) fn signature(references: Option<usize>, settings: &str) -> String {
     let references = references.map_or_else(|| "var".to_owned(), |count| count.to_string());
     format!("nrefs:{references}|{settings}|version:2.6.0")

@@ -114,8 +114,8 @@ fn intl(text: &str) -> String {
     single_spaced(&rewrite(text.to_owned(), &*RULES))
 }
 
-/// The characters that `zh` sets apart. The range from U+2001 is what sacreBLEU's own table comes to: it means to list two blocks beyond U+FFFF, but writes
-/// them with four digits, and scores are only comparable if everyone does the same.
+/// The characters that `zh` sets apart. The range from U+2001 is what sacreBLEU's own table comes to: it means to list two blocks beyond
+/// U+FFFF, but writes them with four digits, and scores are only comparable if everyone does the same.
 fn is_chinese(c: char) -> bool {
     matches!(c,
         '\u{2001}'..='\u{2a6d}' | '\u{2e80}'..='\u{2fdf}' | '\u{2ff0}'..='\u{303f}' | '\u{3100}'..='\u{312f}' | '\u{31a0}'..='\u{31bf}'

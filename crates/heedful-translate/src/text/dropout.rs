@@ -18,7 +18,8 @@ impl Merges {
         self.0.insert(pair, (rank, merged)).is_some()
     }
 
-    /// Merges `ids[start..]`, the characters of one piece, best rank first; each possible merge is left out with `probability`, anew at every step.
+    /// Merges `ids[start..]`, the characters of one piece, best rank first; each possible merge is left out with `probability`, anew at
+    /// every step.
     pub(super) fn apply(&self, ids: &mut Vec<u32>, start: usize, probability: f32, seed: u64) {
         for step in 0u64.. {
             let best = ids[start..]

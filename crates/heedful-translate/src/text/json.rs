@@ -25,7 +25,8 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Json`], [`Error::Format`], [`Error::Inconsistent`]: whatever the text is, this does not panic, and what it returns can be used.
+    /// [`Error::Json`], [`Error::Format`], [`Error::Inconsistent`]: whatever the text is, this does not panic, and what it returns can be
+    /// used.
     pub fn from_json(json: &str) -> Result<Self> {
         let stored: Stored = serde_json::from_str(json)?;
         if stored.format != FORMAT {

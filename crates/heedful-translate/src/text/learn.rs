@@ -17,9 +17,9 @@ const LEAST_SEEN: u64 = 3;
 
 /// Learns byte-pair encoding (Sennrich et al. 2016, section 3.2) from lines of both languages together.
 ///
-/// The vocabulary holds [`BOS`](super::BOS), [`EOS`](super::EOS), the 256 bytes, the characters that occur at least three times (the most frequent
-/// ones, up to half of what is left), then the most frequent merges: at most `vocabulary_size` tokens, less if the text is small. Lines are normalised here. The same lines in
-/// any order give the same tokenizer.
+/// The vocabulary holds [`BOS`](super::BOS), [`EOS`](super::EOS), the 256 bytes, the characters that occur at least three times (the most
+/// frequent ones, up to half of what is left), then the most frequent merges: at most `vocabulary_size` tokens, less if the text is small.
+/// Lines are normalised here. The same lines in any order give the same tokenizer.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub fn learn<S: AsRef<str> + Sync>(lines: &[S], vocabulary_size: usize) -> Resul
     // The crate shows its merges in its JSON form only.
     let Trained { merges } = serde_json::from_value(serde_json::to_value(&bpe)?)?;
     let merges = merges.iter().map(|(left, right)| [vocabulary[left], vocabulary[right]]).collect();
-    // A text whose words are all of one character may leave some of the alphabet unused; ids are given by this alphabet.
+    // Every character of the alphabet is in a piece that the trainer saw, so that its ids are those that the tokenizer gives.
     Tokenizer::new(alphabet, merges)
 }
 

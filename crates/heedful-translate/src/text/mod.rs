@@ -1,7 +1,7 @@
 //! Text to tokens and back.
 //!
-//! [`normalise`](normalise()) makes different spellings of the same text one; [`words`](words()) splits it as a reader would; a [`Tokenizer`] cuts each
-//! word into tokens of a vocabulary that both languages share, and puts words back together for people.
+//! [`normalise`](normalise()) makes different spellings of the same text one; [`words`](words()) splits it as a reader would; a
+//! [`Tokenizer`] cuts each word into tokens of a vocabulary that both languages share, and puts words back together for people.
 
 mod dropout;
 mod error;

@@ -16,8 +16,8 @@ const LONGEST_TOKEN: usize = 4 * (LONGEST_PIECE + 1);
 
 /// A joint vocabulary of subwords with byte fallback: nothing is ever unknown.
 ///
-/// A token is a piece of a word; the first token of a word that follows a space, or that starts the text, begins with that space. Each digit is a token
-/// of its own. A character outside the vocabulary is spelt as the tokens of its UTF-8 bytes. So for every text,
+/// A token is a piece of a word; the first token of a word that follows a space, or that starts the text, begins with that space. Each
+/// digit is a token of its own. A character outside the vocabulary is spelt as the tokens of its UTF-8 bytes. So for every text,
 /// `decode(encode(text)) == normalise(text)`.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -77,8 +77,8 @@ impl Tokenizer {
         super::learn(lines, vocabulary_size)
     }
 
-    /// From the characters that have a token (ids from [`RESERVED`] on) and the pairs of tokens that merge, most important first. A merge makes the
-    /// next new token, unless its text has one already.
+    /// From the characters that have a token (ids from [`RESERVED`] on) and the pairs of tokens that merge, most important first. A merge
+    /// makes the next new token, unless its text has one already.
     pub(super) fn new(alphabet: Vec<char>, merge_list: Vec<[u32; 2]>) -> Result<Self> {
         let mut tokens = vec![Token::Special, Token::Special];
         tokens.extend((0..=255).map(Token::Byte));
@@ -173,8 +173,8 @@ impl Tokenizer {
         ids
     }
 
-    /// The tokens of a text when each merge is left out with a probability (BPE-dropout, Provilkov et al. 2020, section 3): a segmentation that is a pure
-    /// function of `seed`. At `probability` 0 it is that of [`encode_ids`](Self::encode_ids), at 1 it is the characters.
+    /// The tokens of a text when each merge is left out with a probability (BPE-dropout, Provilkov et al. 2020, section 3): a segmentation
+    /// that is a pure function of `seed`. At `probability` 0 it is that of [`encode_ids`](Self::encode_ids), at 1 it is the characters.
     pub fn encode_ids_with_dropout(&self, text: &str, probability: f32, seed: u64) -> Vec<u32> {
         if probability <= 0.0 {
             return self.encode_ids(text);

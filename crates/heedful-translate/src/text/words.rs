@@ -6,9 +6,9 @@ use unicode_normalization::char::is_combining_mark;
 
 /// The words and punctuation marks of a text, as ranges of its bytes, in order; white space belongs to none.
 ///
-/// `Kannst du mir helfen?` has five: punctuation is split off. Apostrophes and hyphens inside a word stay in it (`don't`, `Loch-Ness-Ungeheuer`), and
-/// so do the marks inside a number (`3.14`, `2:30`). Equal punctuation marks in a row are one word (`...`). A Chinese character or a run of
-/// kana is a word of its own, as these scripts put no spaces.
+/// `Kannst du mir helfen?` has five: punctuation is split off. Apostrophes and hyphens inside a word stay in it (`don't`,
+/// `Loch-Ness-Ungeheuer`), and so do the marks inside a number (`3.14`, `2:30`). Equal punctuation marks in a row are one word (`...`). A
+/// Chinese character or a run of kana is a word of its own, as these scripts put no spaces.
 pub fn words(text: &str) -> Vec<Range<usize>> {
     let mut words: Vec<Range<usize>> = Vec::new();
     let mut characters = text.char_indices().peekable();

@@ -22,7 +22,8 @@ pub(super) struct Distance {
 }
 
 impl Distance {
-    /// Each insertion, deletion and replacement costs 1. Of equal ways, the one that keeps or replaces comes first, then the one that deletes.
+    /// Each insertion, deletion and replacement costs 1. Of equal ways, the one that keeps or replaces comes first, then the one that
+    /// deletes.
     pub(super) fn new(hypothesis: &[u32], reference: &[u32]) -> Self {
         let columns = reference.len() + 1;
         let mut cells = vec![(UNREACHED, Edit::Delete); (hypothesis.len() + 1) * columns];

@@ -12,7 +12,8 @@ const FARTHEST: usize = 50;
 /// How many moves are tried for a sentence.
 const MOST_TRIED: usize = 1000;
 
-/// The fewest edits found that turn the hypothesis into the reference: moves, as long as one of them saves more than itself costs, and then words.
+/// The fewest edits found that turn the hypothesis into the reference: moves, as long as one of them saves more than itself costs, and then
+/// words.
 pub(super) fn edits(hypothesis: &[u32], reference: &[u32]) -> usize {
     if reference.is_empty() {
         return hypothesis.len();
@@ -43,7 +44,7 @@ fn best_shift(words: &[u32], reference: &[u32], tried: &mut usize) -> Option<Vec
         }
         let mut previous = None;
         // Before the first word, or after the word that each word of the phrase, and the one before it, is aligned with.
-        for after in std::iter::once(to.start.checked_sub(1)).chain(to.clone().map(Some)).take(from.len() + 1) {
+        for after in std::iter::once(to.start.checked_sub(1)).chain(to.clone().map(Some)) {
             let target = after.map_or(0, |word| aligned.of_reference[word].map_or(0, |at| at + 1));
             if previous.replace(target) == Some(target) {
                 continue;

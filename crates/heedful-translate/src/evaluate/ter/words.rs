@@ -29,7 +29,8 @@ fn western(text: &str) -> String {
     numbers(&set_apart(&format!(" {text} "), is_western_mark).replace("'s ", " 's "))
 }
 
-/// Ideographs, radicals, strokes and the blocks beside them; kana are not split. The range from U+3200 is as wide as in sacreBLEU, whose numbers these are.
+/// Ideographs, radicals, strokes and the blocks beside them; kana are not split. The range from U+3200 is as wide as in sacreBLEU, whose
+/// numbers these are.
 fn is_asian(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{2eff}' | '\u{31c0}'..='\u{31ef}' | '\u{3200}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
         | '\u{fe30}'..='\u{fe4f}')

@@ -20,8 +20,8 @@ pub struct Split {
 /// Sets about `count` pairs aside so that no sentence of them, on either side, is in training, not even with other case or punctuation.
 ///
 /// Pairs that share a sentence, directly or through others, form a group; whole groups are drawn at random, a pure function of `seed` and
-/// the pairs, until
-/// `count` is reached. Groups of more than 20 pairs are never drawn, and at most half of the corpus is: so fewer pairs may be set aside.
+/// the pairs, until `count` is reached. Groups of more than 20 pairs are never drawn, and at most half of the corpus is: so fewer pairs may
+/// be set aside.
 pub fn split(pairs: Vec<Pair>, count: usize, seed: u64) -> Split {
     let group = groups(&pairs);
     let mut sizes: HashMap<usize, usize> = HashMap::new();

@@ -9,9 +9,9 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, char::canonical_
 /// - canonical composition (NFC, Unicode Annex 15);
 /// - every run of white space, of whatever width, is one space; none at either end;
 /// - soft hyphens, zero-width spaces, byte-order and direction marks and control characters are removed. The zero-width joiners stay: they
-/// carry   meaning in Persian, in Indic scripts and in emoji;
+///   carry meaning in Persian, in Indic scripts and in emoji;
 /// - typographic apostrophes and quotation marks become `'` and `"` (guillemets stay), the hyphens U+2010 and U+2011 `-`, the ellipsis
-/// `...`.
+///   `...`.
 ///
 /// Case is kept. Applying it twice changes nothing more.
 pub fn normalise(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! The configuration as text in which every key is explained.
 
+use toml::{Table, Value};
+
 use super::{ConfigError, TrainingConfig};
 
 /// What each section and key means. Keys of `[model]` carry the name of their type.
@@ -79,31 +81,39 @@ impl TrainingConfig {
     /// # Errors
     /// If a number is beyond what TOML can hold.
     pub fn to_commented_toml(&self) -> Result<String, ConfigError> {
-        let plain = toml::to_string(self)?;
-        let mut section = "";
-        let lines = plain.lines().map(|line| {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name;
-                format!("# {}\n{line}\n", meaning(section).unwrap_or_default())
-            } else if let Some((key, _)) = line.split_once(" = ") {
-                let meaning = meaning(&self.path(section, key)).unwrap_or_default();
+        let table = Table::try_from(self)?;
+        let mut lines = Vec::new();
+        for (path, meaning) in MEANING {
+            let Some((section, key)) = path.split_once('.') else {
+                let gap = if lines.is_empty() { "" } else { "\n" };
+                lines.push(format!("{gap}# {meaning}\n[{path}]\n"));
+                continue;
+            };
+            let key = match key.split_once('.') {
+                Some((model, key)) if model == self.model.type_name() => key,
+                Some(_) => continue,
+                None => key,
+            };
+            if let Some(value) = table.get(section).and_then(|section| section.get(key)) {
                 // The comments line up unless a value is very long.
-                format!("{line:<30} # {meaning}\n")
-            } else {
-                format!("{line}\n")
+                lines.push(format!("{:<30} # {meaning}\n", format!("{key} = {}", on_one_line(value))));
             }
-        });
-        Ok(lines.collect())
-    }
-
-    /// What a key is called in [`MEANING`].
-    fn path(&self, section: &str, key: &str) -> String {
-        if section == "model" { format!("model.{}.{key}", self.model.type_name()) } else { format!("{section}.{key}") }
+        }
+        Ok(lines.concat())
     }
 }
 
-fn meaning(path: &str) -> Option<&'static str> {
-    MEANING.iter().find(|(name, _)| *name == path).map(|(_, meaning)| *meaning)
+/// A value as TOML without line breaks, whatever its texts hold.
+fn on_one_line(value: &Value) -> String {
+    match value {
+        // Most settings are f32: their shortest form is that of the f32, not of the f64 that a table holds.
+        Value::Float(number) if f64::from(*number as f32) == *number => format!("{:?}", *number as f32),
+        Value::Float(number) => format!("{number:?}"),
+        // JSON and TOML escape alike, but for one character that JSON leaves as it is.
+        Value::String(text) => serde_json::Value::from(text.as_str()).to_string().replace('\u{7f}', "\\u007f"),
+        Value::Array(items) => format!("[{}]", items.iter().map(on_one_line).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +137,7 @@ mod tests {
     #[test]
     fn texts_of_several_lines_read_back() {
         let mut config = TrainingConfig::default();
-        config.card.data = "one\n[two]\nthree = 3\n\u{1}\"'\\".to_owned();
+        config.card.data = "one\n[two]\nthree = 3\n\u{1}\u{7f}\"'\\".to_owned();
         config.training.output = "a = b".into();
         let text = config.to_commented_toml().expect("writable");
         assert_eq!(TrainingConfig::default().with_toml(&text).expect(&text), config);
@@ -139,7 +149,8 @@ mod tests {
         for name in ModelConfig::TYPES {
             let config = TrainingConfig { model: ModelConfig::of_type(name).expect("known"), ..Default::default() };
             for (section, values) in toml::Table::try_from(&config).expect("writable") {
-                printed.extend(values.as_table().expect("a section").keys().map(|key| config.path(&section, key)));
+                let prefix = if section == "model" { format!("model.{name}") } else { section.clone() };
+                printed.extend(values.as_table().expect("a section").keys().map(|key| format!("{prefix}.{key}")));
                 printed.insert(section);
             }
         }

@@ -3,6 +3,7 @@
 pub mod config;
 #[cfg(test)]
 mod contract;
+pub mod first_attention;
 mod packed;
 pub mod rnn;
 pub mod rnn_attention;

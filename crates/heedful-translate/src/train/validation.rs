@@ -16,6 +16,7 @@ pub struct Validation {
     /// Longest first, so that tasks hold sentences of similar length and the longest do not come last.
     pairs: Vec<EncodedPair>,
     sources: Vec<Vec<u32>>,
+    /// The first reference of each source.
     references: Vec<Vec<String>>,
     tokenizer: Tokenizer,
 }
@@ -36,7 +37,8 @@ impl Validation {
     pub fn new(mut pairs: Vec<EncodedPair>, references: &[Referenced], tokenizer: Tokenizer) -> Self {
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.target.len()));
         let encode = |text: &str| [tokenizer.encode_ids(text), vec![EOS]].concat();
-        let mut sentences: Vec<(Vec<u32>, Vec<String>)> = references.iter().map(|r| (encode(&r.source), r.references.clone())).collect();
+        let mut sentences: Vec<(Vec<u32>, Vec<String>)> =
+            references.iter().map(|r| (encode(&r.source), r.references[..1].to_vec())).collect();
         sentences.sort_by_key(|(source, _)| std::cmp::Reverse(source.len()));
         let (sources, references) = sentences.into_iter().unzip();
         Self { pairs, sources, references, tokenizer }

@@ -1,0 +1,143 @@
+//! A run that is stopped and resumed equals one that never stopped, bit for bit; and what a run cannot go on from is refused.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use heedful_translate::config::TrainingConfig;
+use heedful_translate::train::{CHECKPOINT, Event, Observer, StopReason, TrainError, prepare};
+
+/// Stops after some updates.
+struct StopAfter {
+    update: u64,
+    reached: bool,
+}
+
+impl StopAfter {
+    fn new(update: u64) -> Self {
+        Self { update, reached: false }
+    }
+}
+
+impl Observer for StopAfter {
+    fn observe(&mut self, event: Event<'_>) {
+        if let Event::Update(report) = event {
+            self.reached = report.update >= self.update;
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.reached
+    }
+}
+
+fn config(folder: &Path, run: &str, model: &str) -> TrainingConfig {
+    let pairs = folder.join("pairs.tsv");
+    if !pairs.exists() {
+        let mut text = String::new();
+        for i in 0..400u32 {
+            let words = |salt: u32| (0..3 + i % 5).map(|j| format!("w{}", (i * 7 + j * (13 + salt)) % 23)).collect::<Vec<_>>().join(" ");
+            writeln!(text, "{}\t{}", words(0), words(2)).expect("a string");
+        }
+        std::fs::write(&pairs, text).expect("a temporary folder is writable");
+    }
+    let mut config = TrainingConfig::default().with_toml(model).expect("a valid configuration");
+    config.data.train = vec![pairs];
+    config.data.held_out = 40;
+    config.tokenizer.vocabulary = 320;
+    config.training.output = folder.join(run);
+    config.training.batch_tokens = 300;
+    config.training.shards = 3;
+    config.training.updates = 30;
+    config.training.warmup = 10;
+    config.training.validate_every = 8;
+    config.training.checkpoint_every = 5;
+    config
+}
+
+const MODELS: [&str; 3] = [
+    "[model]\ntype = \"transformer\"\ndim = 16\nfeed_forward = 24\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\n",
+    "[model]\ntype = \"rnn_attention\"\nembedding = 8\nhidden = 12\n",
+    "[model]\ntype = \"rnn\"\nembedding = 8\nhidden = 12\n",
+];
+
+#[test]
+fn stop_and_resume_equal_no_stop_bit_for_bit() {
+    for model in MODELS {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let whole = config(folder.path(), "whole", model);
+        let mut run = prepare(&whole, false).expect("a run");
+        run.trainer.run(&mut StopAfter::new(u64::MAX)).expect("training");
+        let expected = run.trainer.model().parameters().values().to_vec();
+
+        // Another number of threads than the uninterrupted run had, and a stop in the middle of a pass over the data.
+        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        let parts = config(folder.path(), "parts", model);
+        let mut run = prepare(&parts, false).expect("a run");
+        let outcome = single.install(|| run.trainer.run(&mut StopAfter::new(11))).expect("training");
+        assert_eq!((outcome.reason, outcome.updates), (StopReason::Asked, 11));
+        drop(run);
+        let mut run = prepare(&parts, true).expect("the run goes on");
+        let outcome = run.trainer.run(&mut StopAfter::new(u64::MAX)).expect("training");
+        assert_eq!((outcome.reason, outcome.updates), (StopReason::Limit, 30));
+        assert!(run.trainer.model().parameters().values() == expected, "the weights differ: {model}");
+
+        let [a, b] = ["whole", "parts"].map(|run| {
+            let metrics = std::fs::read_to_string(folder.path().join(run).join("metrics.jsonl")).expect("metrics");
+            let losses = metrics.lines().map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+                (line["update"].as_u64(), line["loss"].as_f64(), line["validation"]["bleu"].as_f64())
+            });
+            losses.collect::<Vec<_>>()
+        });
+        assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn a_checkpoint_survives_a_run_that_was_killed_while_writing_the_next() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = config(folder.path(), "run", MODELS[0]);
+    let mut run = prepare(&settings, false).expect("a run");
+    run.trainer.run(&mut StopAfter::new(5)).expect("training");
+    // What a killed writer leaves behind: a file that was never renamed.
+    std::fs::write(settings.training.output.join(".tmpKilled"), b"half a checkpoint").expect("writable");
+    let run = prepare(&settings, true).expect("the run goes on");
+    assert_eq!(run.trainer.progress().batch, 5);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = config(folder.path(), "run", MODELS[0]);
+    prepare(&settings, false).expect("a run").trainer.run(&mut StopAfter::new(3)).expect("training");
+    let refused = |settings: &TrainingConfig, resume| match prepare(settings, resume) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was taken"),
+    };
+
+    assert!(matches!(prepare(&settings, false), Err(TrainError::Exists { .. })));
+    let mut other = settings.clone();
+    other.training.seed = 99;
+    assert!(refused(&other, true).contains("other settings"));
+    let mut other = settings.clone();
+    other.training.output = folder.path().join("nowhere");
+    assert!(refused(&other, true).contains("nowhere"));
+    let mut other = settings.clone();
+    other.training.dropout = 1.5;
+    other.training.output = folder.path().join("new");
+    assert!(refused(&other, false).contains("dropout"));
+
+    let path = settings.training.output.join(CHECKPOINT);
+    let good = std::fs::read(&path).expect("the checkpoint");
+    for (bytes, what) in [(&good[..good.len() - 7], "cannot be used"), (&good[..20], "cannot be used"), (&[][..], "cannot be used")] {
+        std::fs::write(&path, bytes).expect("writable");
+        assert!(refused(&settings, true).contains(what));
+    }
+    let mut nan = good.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, &nan).expect("writable");
+    assert!(refused(&settings, true).contains("NaN"));
+    std::fs::write(&path, &good).expect("writable");
+    assert!(prepare(&settings, true).is_ok());
+}

@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::kernel::backward::{self, Backward, Saved};
 use crate::kernel::forward::{self, Forward};
-use crate::kernel::tile::{Lanes, ROWS, padded};
 use crate::problem::{Problem, shape};
 use crate::simd::dispatch;
 use crate::{Element, Options, Parallelism, QkvMut, Result, View, ViewMut};
@@ -165,9 +164,7 @@ fn forward<Q: Element, K: Element>(
     if let Some(lse) = &lse {
         problem.check_lse(operation, lse.len())?;
     }
-    let [_, heads, q_len, _] = problem.q.shape();
     let [dim, value_dim] = problem.dims();
-    let row_width = padded(value_dim);
     // Each cell is written once, by one task; the lock only lets tasks share the slices.
     let target = Mutex::new((out, lse));
     let longest = (0..problem.sequences()).map(|i| problem.sequence(i).queries.len()).max().unwrap_or(0);
@@ -177,17 +174,9 @@ fn forward<Q: Element, K: Element>(
             let (pair, first) = (task / blocks, task % blocks * forward::BLOCK);
             let (sequence, kv_head) = (problem.sequence(pair / problem.kv_heads()), pair % problem.kv_heads());
             let rows = first..(first + forward::BLOCK).min(problem.group() * sequence.queries.len());
-            let sink = |lanes: &Lanes, contexts: &[f32], tile_lse: &[f32; ROWS]| {
-                let (out, lse) = &mut *target.lock().unwrap_or_else(PoisonError::into_inner);
-                for r in 0..lanes.count {
-                    let (head, position) = (lanes.heads[r], sequence.queries.start + lanes.queries[r]);
-                    out.set_row(sequence.batch, head, position, &contexts[r * row_width..][..value_dim]);
-                    if let Some(lse) = lse {
-                        lse[(sequence.batch * heads + head) * q_len + position] = tile_lse[r];
-                    }
-                }
-            };
-            dispatch(Forward { problem, sequence: &sequence, kv_head, rows, scratch, sink });
+            if !rows.is_empty() {
+                dispatch(Forward { problem, sequence: &sequence, kv_head, rows, scratch, target: &target });
+            }
         }
     };
     let products = problem.k.shape()[2] * (dim + value_dim) * (problem.group() * longest).min(forward::BLOCK);
@@ -217,27 +206,10 @@ fn backward<Q: Element, K: Element>(
     let [dim, value_dim] = problem.dims();
     // Each cell is written once, by one task; the lock only lets tasks share the slices.
     let target = Mutex::new(gradients);
-    let scale_row = |to: &mut ViewMut<'_>, batch, head, position, factor: f32, row: &[f32]| {
-        to.each(batch, head, position, |c, to| *to = row[c] * factor);
-    };
     let run = |scratch: &mut backward::Scratch, pair: usize, d_bias: Option<ViewMut<'_>>| {
         let sequence = &problem.sequence(pair / problem.kv_heads());
         let kv_head = pair % problem.kv_heads();
-        let sink = |lanes: &Lanes, d_queries: &[f32]| {
-            let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut d_q = target.part(0);
-            for (r, row) in d_queries.chunks_exact(padded(dim).max(1)).enumerate() {
-                scale_row(&mut d_q, sequence.batch, lanes.heads[r], sequence.queries.start + lanes.queries[r], problem.scale, row);
-            }
-        };
-        dispatch(Backward { problem, saved: &saved, sequence, kv_head, scratch, d_bias, sink });
-        let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-        for (part, sum, width, factor) in [(1, &scratch.d_k, dim, problem.scale), (2, &scratch.d_v, value_dim, 1.0)] {
-            let mut tensor = target.part(part);
-            for (j, row) in sum.chunks_exact(padded(width).max(1)).enumerate() {
-                scale_row(&mut tensor, sequence.batch, kv_head, sequence.first_key + j, factor, row);
-            }
-        }
+        dispatch(Backward { problem, saved: &saved, sequence, kv_head, scratch, d_bias, target: &target });
     };
     let pairs = problem.sequences() * problem.kv_heads();
     if let Some(mut d_bias) = d_bias {

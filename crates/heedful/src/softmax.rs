@@ -62,10 +62,10 @@ impl Online {
     /// What the contexts must be multiplied by to become the means `o / l`, and the log-sum-exps `m + ln l`. Where no key was
     /// seen: 0 and `-inf`.
     #[inline(always)]
-    pub fn finish<I: Isa>(&self, isa: I) -> ([f32; ROWS], [f32; ROWS]) {
+    pub fn finish<I: Isa>(&self, isa: I, width: usize) -> ([f32; ROWS], [f32; ROWS]) {
         let (zero, one, lowest) = (isa.splat(0.0), isa.splat(1.0), isa.splat(f32::NEG_INFINITY));
         let (mut factors, mut lse) = ([0.0; ROWS], [f32::NEG_INFINITY; ROWS]);
-        for lane in (0..ROWS).step_by(I::LANES) {
+        for lane in (0..width).step_by(I::LANES) {
             let sum = isa.load(&self.sum[lane..]);
             let empty = isa.eq(sum, zero);
             let sum = isa.select(empty, one, sum);
@@ -184,7 +184,7 @@ mod tests {
                 out *= online.push(isa, ROWS, &mut tile)[3];
                 out += tile.chunks_exact(ROWS).zip(values).map(|(weights, value)| weights[3] * value).sum::<f32>();
             }
-            let (factors, lse) = online.finish(isa);
+            let (factors, lse) = online.finish(isa, ROWS);
             (out * factors[3], lse[3])
         }
     }

@@ -305,35 +305,25 @@ impl<'a, T: Copy> ViewMut<'a, T> {
         for b in 0..batch {
             for h in 0..heads {
                 for position in 0..len {
-                    self.each(b, h, position, |_, to| *to = value);
+                    match self.row_mut([b, h, position]) {
+                        Ok(row) => row.fill(value),
+                        Err(row) => row.for_each(|to| *to = value),
+                    }
                 }
             }
         }
     }
 
-    /// Overwrites one row.
+    /// The elements of row `[batch, head, position]`: as a slice if they lie side by side, and else one by one.
     #[inline(always)]
-    pub(crate) fn set_row(&mut self, batch: usize, head: usize, position: usize, row: &[T]) {
-        self.each(batch, head, position, |i, to| *to = row[i]);
-    }
-
-    /// Calls `write(i, element)` for the elements of one row.
-    #[inline(always)]
-    pub(crate) fn each(&mut self, batch: usize, head: usize, position: usize, mut write: impl FnMut(usize, &mut T)) {
-        let start = self.layout.row(batch, head, position);
-        let dim = self.layout.shape[3];
-        // A row without elements may start beyond the slice.
-        if dim == 0 {
-            return;
-        }
-        if self.layout.strides[3] == 1 {
-            for (i, to) in self.data[start..start + dim].iter_mut().enumerate() {
-                write(i, to);
-            }
+    pub(crate) fn row_mut(&mut self, [batch, head, position]: [usize; 3]) -> std::result::Result<&mut [T], impl Iterator<Item = &mut T>> {
+        let (dim, stride) = (self.layout.shape[3], self.layout.strides[3]);
+        // Rows of no elements may begin anywhere.
+        let start = if dim == 0 { 0 } else { self.layout.row(batch, head, position) };
+        if stride == 1 {
+            Ok(&mut self.data[start..start + dim])
         } else {
-            for i in 0..dim {
-                write(i, &mut self.data[start + i * self.layout.strides[3]]);
-            }
+            Err(self.data[start..].iter_mut().step_by(stride.max(1)).take(dim))
         }
     }
 }

@@ -4,15 +4,16 @@
 //! `D = sum_c d_out out`: `d_v += p^T d_out`, `d_s = p (d_out v^T - D)`, `d_q = scale d_s k`, `d_k += scale d_s^T q`.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::elementary::exp;
 use super::score::{query_factor, score};
-use super::tile::{KEYS, Lanes, ROWS, Rows, padded};
+use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
-use crate::{Element, View, ViewMut};
+use crate::{Element, QkvMut, View, ViewMut};
 
 /// Rows of queries that go through the keys together, so that keys, values and their gradients pass by once for all of them.
 const BLOCK: usize = 4 * ROWS;
@@ -35,6 +36,7 @@ pub(crate) struct Scratch {
 /// Queries side by side, what is given for them, and the sum of their gradients so far.
 #[derive(Debug, Default)]
 struct QueryTile {
+    lanes: Lanes,
     /// `[dim][width]`
     queries: Vec<f32>,
     /// `[count][padded dim]`
@@ -62,9 +64,8 @@ pub(crate) struct Saved<'a> {
     pub d_out: View<'a>,
 }
 
-/// Computes the gradients of all queries of one key/value head of a sequence, and hands them to `sink` tile by tile, over `scale` and in
-/// rows of `padded(dim)`; leaves those of the sequence's keys and values in the scratch, and adds to that of the bias.
-pub(crate) struct Backward<'a, 'p, Q, K, S> {
+/// Computes the gradients of all queries of one key/value head of a sequence, and of that head's keys and values; adds to that of the bias.
+pub(crate) struct Backward<'a, 'p, Q, K> {
     pub problem: &'a Problem<'p, Q, K>,
     pub saved: &'a Saved<'p>,
     pub sequence: &'a Sequence,
@@ -72,55 +73,60 @@ pub(crate) struct Backward<'a, 'p, Q, K, S> {
     pub scratch: &'a mut Scratch,
     /// `[batch or 1, heads or 1, q_len or 1, k_len or 1]`
     pub d_bias: Option<ViewMut<'a>>,
-    pub sink: S,
+    pub target: &'a Mutex<QkvMut<'p>>,
 }
 
-impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Op for Backward<'_, '_, Q, K, S> {
+impl<Q: Element, K: Element> Op for Backward<'_, '_, Q, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
-        let [dim, value_dim] = self.problem.dims();
+        let Self { problem, sequence, kv_head, target, .. } = self;
+        let [dim, value_dim] = problem.dims();
         for (sum, width) in [(&mut self.scratch.d_k, dim), (&mut self.scratch.d_v, value_dim)] {
             sum.clear();
-            sum.resize(self.sequence.key_count * padded(width), 0.0);
+            sum.resize(sequence.key_count * padded(width), 0.0);
         }
-        let rows = self.problem.group() * self.sequence.queries.len();
+        let rows = problem.group() * sequence.queries.len();
         for first in (0..rows).step_by(BLOCK) {
             self.block(isa, first..(first + BLOCK).min(rows));
+        }
+        let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
+        for (part, sum, width, factor) in [(1, &self.scratch.d_k, dim, problem.scale), (2, &self.scratch.d_v, value_dim, 1.0)] {
+            let mut tensor = target.part(part);
+            for (j, row) in sum.chunks_exact(padded(width).max(1)).enumerate() {
+                write_row(isa, &mut tensor, [sequence.batch, kv_head, sequence.first_key + j], factor, row);
+            }
         }
     }
 }
 
-impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Backward<'_, '_, Q, K, S> {
+impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
     #[inline(always)]
     fn block<I: Isa>(&mut self, isa: I, rows: Range<usize>) {
-        let Self { problem, saved, sequence, kv_head, .. } = *self;
+        let Self { problem, saved, sequence, kv_head, target, .. } = *self;
         let Scratch { tiles, weights, d_scores, bent, k, v, d_k, d_v } = &mut *self.scratch;
         let [dim, value_dim] = problem.dims();
         let (k_width, v_width) = (padded(dim), padded(value_dim));
-        let all_lanes: [Option<Lanes>; BLOCK / ROWS] = std::array::from_fn(|i| {
-            let first = rows.start + i * ROWS;
-            (first < rows.end).then(|| Lanes::new(problem, sequence, kv_head, first..rows.end))
-        });
-        let lanes = || all_lanes.iter().flatten();
         tiles.resize_with(tiles.len().max(BLOCK / ROWS), QueryTile::default);
-        for (lanes, tile) in lanes().zip(&mut *tiles) {
-            tile.fill(isa, problem, saved, sequence, lanes);
+        let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
+        for (tile, first) in tiles.iter_mut().zip(rows.clone().step_by(ROWS)) {
+            tile.lanes.take_rows(problem, sequence, kv_head, first..rows.end);
+            tile.fill(isa, problem, saved, sequence);
         }
         weights.resize(KEYS * ROWS, 0.0);
         d_scores.resize(KEYS * ROWS, 0.0);
 
-        let band = &sequence.band;
-        let first_query = lanes().next().map_or(0, |lanes| lanes.queries().start);
-        let reach = band.reach(first_query..lanes().last().map_or(0, |lanes| lanes.queries().end));
+        let (band, group) = (&sequence.band, problem.group());
+        let reach = band.reach(rows.start / group..(rows.end - 1) / group + 1);
         let mut start = reach.start;
         while start < reach.end {
             let block_keys = start..(start + KEYS).min(reach.end);
             start = block_keys.end;
             let block_k = Rows::new(&problem.k, sequence, kv_head, block_keys.clone(), true, k);
             let block_v = Rows::new(&problem.v, sequence, kv_head, block_keys.clone(), false, v);
-            for (lanes, tile) in lanes().zip(&mut *tiles) {
+            for tile in &mut *tiles {
+                let lanes = &tile.lanes;
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
                 let kind = band.classify(lanes.queries(), keys.clone());
@@ -204,22 +210,21 @@ impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32])> Backward<'_, '_, Q, K, S>
                 });
             }
         }
-        for (lanes, tile) in lanes().zip(&*tiles) {
-            (self.sink)(lanes, &tile.d_queries);
+        let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut d_q = target.part(0);
+        for tile in tiles {
+            for (r, row) in tile.d_queries.chunks_exact(k_width.max(1)).enumerate() {
+                let place = [sequence.batch, tile.lanes.heads[r], sequence.queries.start + tile.lanes.queries[r]];
+                write_row(isa, &mut d_q, place, problem.scale, row);
+            }
         }
     }
 }
 
 impl QueryTile {
     #[inline(always)]
-    fn fill<I: Isa, Q: Element, K: Element>(
-        &mut self,
-        isa: I,
-        problem: &Problem<'_, Q, K>,
-        saved: &Saved<'_>,
-        sequence: &Sequence,
-        lanes: &Lanes,
-    ) {
+    fn fill<I: Isa, Q: Element, K: Element>(&mut self, isa: I, problem: &Problem<'_, Q, K>, saved: &Saved<'_>, sequence: &Sequence) {
+        let lanes = &self.lanes;
         lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
         lanes.gather(&problem.q, sequence, &mut self.query_rows);
         lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);

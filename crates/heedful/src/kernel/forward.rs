@@ -1,15 +1,17 @@
 //! A block of queries against all the keys they may look at.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
+use super::lanes::{Scale, elementwise};
 use super::score::{query_factor, score};
-use super::tile::{KEYS, Lanes, ROWS, Rows, padded};
-use crate::Element;
+use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
 use crate::softmax::Online;
+use crate::{Element, ViewMut};
 
 /// Rows of queries that go through the keys together, so that a tile of keys and values is read once for all of them.
 pub(crate) const BLOCK: usize = 4 * ROWS;
@@ -27,6 +29,7 @@ pub(crate) struct Scratch {
 /// Queries side by side and what is known of their result so far.
 #[derive(Debug, Default)]
 struct QueryTile {
+    lanes: Lanes,
     /// `[dim][width]`
     queries: Vec<f32>,
     online: Online,
@@ -34,77 +37,65 @@ struct QueryTile {
     contexts: Vec<f32>,
 }
 
-/// Computes contexts and log-sum-exps of the rows `rows` of a sequence, a row being a query of one of the heads that share a key/value
-/// head, and hands them to `sink` tile by tile: `contexts[r]` in rows of `padded(value_dim)`, and `lse[r]`.
-pub(crate) struct Forward<'a, 'p, Q, K, S> {
+/// Where results go: contexts, and log-sum-exps `[batch, heads, q_len]`.
+pub(crate) type Target<'a> = (ViewMut<'a>, Option<&'a mut [f32]>);
+
+/// Computes contexts and log-sum-exps of up to [`BLOCK`] rows of a sequence, a row being a query of one of the heads that share a key/value
+/// head.
+pub(crate) struct Forward<'a, 'p, Q, K> {
     pub problem: &'a Problem<'p, Q, K>,
     pub sequence: &'a Sequence,
     pub kv_head: usize,
     pub rows: Range<usize>,
     pub scratch: &'a mut Scratch,
-    pub sink: S,
+    pub target: &'a Mutex<Target<'p>>,
 }
 
-impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32], &[f32; ROWS])> Op for Forward<'_, '_, Q, K, S> {
+impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) {
-        for first in self.rows.clone().step_by(BLOCK) {
-            self.block(isa, first..(first + BLOCK).min(self.rows.end));
-        }
-    }
-}
-
-impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32], &[f32; ROWS])> Forward<'_, '_, Q, K, S> {
-    #[inline(always)]
-    fn block<I: Isa>(&mut self, isa: I, rows: Range<usize>) {
-        let Self { problem, sequence, kv_head, .. } = *self;
-        let Scratch { tiles, scores, bent, k, v } = &mut *self.scratch;
-        let value_dim = problem.dims()[1];
-        let value_width = padded(value_dim);
-        let all_lanes: [Option<Lanes>; BLOCK / ROWS] = std::array::from_fn(|i| {
-            let first = rows.start + i * ROWS;
-            (first < rows.end).then(|| Lanes::new(problem, sequence, kv_head, first..rows.end))
-        });
-        let lanes = || all_lanes.iter().flatten();
+    fn run<I: Isa>(self, isa: I) {
+        let Self { problem, sequence, kv_head, rows, .. } = self;
+        let Scratch { tiles, scores, bent, k, v } = self.scratch;
+        let (band, value_width) = (&sequence.band, padded(problem.dims()[1]));
         tiles.resize_with(tiles.len().max(BLOCK / ROWS), QueryTile::default);
-        for (lanes, tile) in lanes().zip(&mut *tiles) {
-            lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut tile.queries);
+        let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
+        for (tile, first) in tiles.iter_mut().zip(rows.clone().step_by(ROWS)) {
+            tile.lanes.take_rows(problem, sequence, kv_head, first..rows.end);
+            tile.lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut tile.queries);
             tile.online = Online::default();
-            tile.contexts.resize(lanes.count * value_width, 0.0);
+            tile.contexts.resize(tile.lanes.count * value_width, 0.0);
         }
         scores.resize(KEYS * ROWS, 0.0);
 
-        let band = &sequence.band;
-        let first_query = lanes().next().map_or(0, |lanes| lanes.queries().start);
-        let reach = band.reach(first_query..lanes().last().map_or(0, |lanes| lanes.queries().end));
+        let group = problem.group();
+        let reach = band.reach(rows.start / group..(rows.end - 1) / group + 1);
         let mut start = reach.start;
         while start < reach.end {
             let block_keys = start..(start + KEYS).min(reach.end);
             start = block_keys.end;
             let block_k = Rows::new(&problem.k, sequence, kv_head, block_keys.clone(), false, k);
             let block_v = Rows::new(&problem.v, sequence, kv_head, block_keys.clone(), true, v);
-            for (lanes, tile) in lanes().zip(&mut *tiles) {
+            for QueryTile { lanes, queries, online, contexts } in &mut *tiles {
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
                 let kind = band.classify(lanes.queries(), keys.clone());
                 if kind == Tile::Empty {
                     continue;
                 }
-                let skipped = keys.start - block_keys.start;
+                let (k, v) = (block_k.skip(keys.start - block_keys.start), block_v.skip(keys.start - block_keys.start));
                 let scores = &mut scores[..keys.len() * lanes.width];
-                score(isa, problem, sequence, lanes, &tile.queries, block_k.skip(skipped), keys.clone(), kind, scores, bent);
-                let is_first = tile.online.is_empty();
-                let factors = tile.online.push(isa, lanes.width, scores);
+                score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, scores, bent);
+                let is_first = online.is_empty();
+                let factors = online.push(isa, lanes.width, scores);
                 if !is_first {
-                    for (context, factor) in tile.contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
+                    for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
                         if factor != 1.0 {
-                            scale(isa, factor, context);
+                            elementwise(isa, [], [context], &Scale(factor));
                         }
                     }
                 }
-                let v = block_v.skip(skipped);
                 isa.call(Panel {
                     width: value_width,
                     depth: keys.len(),
@@ -113,28 +104,27 @@ impl<Q: Element, K: Element, S: FnMut(&Lanes, &[f32], &[f32; ROWS])> Forward<'_,
                     row_stride: v.stride,
                     scalars: scores,
                     scalar_strides: [lanes.width, 1],
-                    out: &mut tile.contexts,
+                    out: contexts,
                     out_stride: value_width,
                     accumulate: !is_first,
                 });
             }
         }
-        for (lanes, tile) in lanes().zip(&mut *tiles) {
+
+        let [_, heads, q_len, _] = problem.q.shape();
+        let (out, out_lse) = &mut *self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        for tile in tiles {
             if tile.online.is_empty() {
                 tile.contexts.fill(0.0);
             }
-            let (factors, lse) = tile.online.finish(isa);
-            for (context, factor) in tile.contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
-                scale(isa, factor, context);
+            let (factors, lse) = tile.online.finish(isa, tile.lanes.width);
+            for r in 0..tile.lanes.count {
+                let (head, position) = (tile.lanes.heads[r], sequence.queries.start + tile.lanes.queries[r]);
+                write_row(isa, out, [sequence.batch, head, position], factors[r], &tile.contexts[r * value_width..]);
+                if let Some(out_lse) = out_lse {
+                    out_lse[(sequence.batch * heads + head) * q_len + position] = lse[r];
+                }
             }
-            (self.sink)(lanes, &tile.contexts, &lse);
         }
-    }
-}
-
-#[inline(always)]
-fn scale<I: Isa>(isa: I, factor: f32, row: &mut [f32]) {
-    for x in row.chunks_exact_mut(I::LANES) {
-        isa.store(isa.mul(isa.splat(factor), isa.load(x)), x);
     }
 }

@@ -49,60 +49,112 @@ pub fn elementwise<I: Isa, const IN: usize, const OUT: usize>(
         inputs.map(<[f32]>::len),
         outputs.each_ref().map(|x| x.len()),
     );
-    let whole = len - len % I::LANES;
     let mut at = 0;
-    while at < whole {
-        let x = inputs.map(|x| isa.load(&x[at..at + I::LANES]));
-        let y = outputs.each_ref().map(|y| isa.load(&y[at..at + I::LANES]));
-        for (out, y) in outputs.iter_mut().zip(f.apply(isa, x, y)) {
-            isa.store(y, &mut out[at..at + I::LANES]);
+    while at < len {
+        let end = (at + I::LANES).min(len);
+        let (mut x, mut y) = ([isa.splat(0.0); IN], [isa.splat(0.0); OUT]);
+        if end - at == I::LANES {
+            for (x, input) in x.iter_mut().zip(&inputs) {
+                *x = isa.load(&input[at..end]);
+            }
+            for (y, output) in y.iter_mut().zip(&outputs) {
+                *y = isa.load(&output[at..end]);
+            }
+            for (output, y) in outputs.iter_mut().zip(f.apply(isa, x, y)) {
+                isa.store(y, &mut output[at..end]);
+            }
+        } else {
+            for (x, input) in x.iter_mut().zip(&inputs) {
+                *x = isa.load_partial(&input[at..end], 0.0);
+            }
+            for (y, output) in y.iter_mut().zip(&outputs) {
+                *y = isa.load_partial(&output[at..end], 0.0);
+            }
+            for (output, y) in outputs.iter_mut().zip(f.apply(isa, x, y)) {
+                isa.store_partial(y, &mut output[at..end]);
+            }
         }
-        at += I::LANES;
-    }
-    if at < len {
-        let x = inputs.map(|x| isa.load_partial(&x[at..], 0.0));
-        let y = outputs.each_ref().map(|y| isa.load_partial(&y[at..], 0.0));
-        for (out, y) in outputs.iter_mut().zip(f.apply(isa, x, y)) {
-            isa.store_partial(y, &mut out[at..]);
-        }
+        at = end;
     }
 }
 
-/// Folds the slice into vectors by `f`, four of them side by side for the sake of latency, and these into one.
+/// A fold of slices into one vector of partial results. A trait rather than closures, since only what is `#[inline(always)]` is sure to be
+/// compiled with the tier's instructions.
+trait Fold<const IN: usize> {
+    /// The partial result of no elements.
+    const START: f32;
+    /// What stands for elements past the end.
+    const FILL: f32;
+    /// Takes in some elements.
+    fn step<I: Isa>(&self, isa: I, partial: I::Vector, x: [I::Vector; IN]) -> I::Vector;
+    /// Joins two partial results.
+    fn join<I: Isa>(isa: I, a: I::Vector, b: I::Vector) -> I::Vector;
+}
+
 #[inline(always)]
-fn fold<I: Isa>(
-    isa: I,
-    len: usize,
-    start: f32,
-    step: impl Fn(I::Vector, usize) -> I::Vector,
-    last: impl Fn(I::Vector, usize) -> I::Vector,
-    join: impl Fn(I::Vector, I::Vector) -> I::Vector,
-) -> I::Vector {
+fn fold<I: Isa, const IN: usize, F: Fold<IN>>(isa: I, x: [&[f32]; IN], f: &F) -> I::Vector {
+    /// Partial results side by side, for the sake of latency.
     const SIDE_BY_SIDE: usize = 4;
-    let mut sums = [isa.splat(start); SIDE_BY_SIDE];
+    let len = x.first().map_or(0, |x| x.len());
+    assert!(x.iter().all(|x| x.len() == len), "a reduction of slices of different lengths: {:?}", x.map(<[f32]>::len));
+    let mut partial = [isa.splat(F::START); SIDE_BY_SIDE];
     let mut at = 0;
     while at + SIDE_BY_SIDE * I::LANES <= len {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = step(*sum, at + i * I::LANES);
+        for i in 0..SIDE_BY_SIDE {
+            let mut elements = [isa.splat(0.0); IN];
+            for (element, x) in elements.iter_mut().zip(&x) {
+                *element = isa.load(&x[at + i * I::LANES..]);
+            }
+            partial[i] = f.step(isa, partial[i], elements);
         }
         at += SIDE_BY_SIDE * I::LANES;
     }
-    while at + I::LANES <= len {
-        sums[0] = step(sums[0], at);
-        at += I::LANES;
+    while at < len {
+        let end = (at + I::LANES).min(len);
+        let mut elements = [isa.splat(0.0); IN];
+        for (element, x) in elements.iter_mut().zip(&x) {
+            *element = isa.load_partial(&x[at..end], F::FILL);
+        }
+        partial[0] = f.step(isa, partial[0], elements);
+        at = end;
     }
-    if at < len {
-        sums[1] = last(sums[1], at);
+    F::join(isa, F::join(isa, partial[0], partial[1]), F::join(isa, partial[2], partial[3]))
+}
+
+struct Sum;
+
+impl Fold<1> for Sum {
+    const START: f32 = 0.0;
+    const FILL: f32 = 0.0;
+    #[inline(always)]
+    fn step<I: Isa>(&self, isa: I, sum: I::Vector, [x]: [I::Vector; 1]) -> I::Vector {
+        isa.add(sum, x)
     }
-    join(join(sums[0], sums[1]), join(sums[2], sums[3]))
+    #[inline(always)]
+    fn join<I: Isa>(isa: I, a: I::Vector, b: I::Vector) -> I::Vector {
+        isa.add(a, b)
+    }
 }
 
 /// `sum_i x[i]`
 #[inline(always)]
 pub fn sum<I: Isa>(isa: I, x: &[f32]) -> f32 {
-    let step = |sum, at| isa.add(sum, isa.load(&x[at..]));
-    let last = |sum, at| isa.add(sum, isa.load_partial(&x[at..], 0.0));
-    isa.sum(fold(isa, x.len(), 0.0, step, last, |a, b| isa.add(a, b)))
+    isa.sum(fold(isa, [x], &Sum))
+}
+
+struct Dot;
+
+impl Fold<2> for Dot {
+    const START: f32 = 0.0;
+    const FILL: f32 = 0.0;
+    #[inline(always)]
+    fn step<I: Isa>(&self, isa: I, sum: I::Vector, [x, y]: [I::Vector; 2]) -> I::Vector {
+        isa.fma(x, y, sum)
+    }
+    #[inline(always)]
+    fn join<I: Isa>(isa: I, a: I::Vector, b: I::Vector) -> I::Vector {
+        isa.add(a, b)
+    }
 }
 
 /// `sum_i x[i] y[i]`
@@ -111,18 +163,28 @@ pub fn sum<I: Isa>(isa: I, x: &[f32]) -> f32 {
 /// If the slices differ in length.
 #[inline(always)]
 pub fn dot<I: Isa>(isa: I, x: &[f32], y: &[f32]) -> f32 {
-    assert_eq!(x.len(), y.len(), "dot product of slices of different lengths");
-    let step = |sum, at| isa.fma(isa.load(&x[at..]), isa.load(&y[at..]), sum);
-    let last = |sum, at| isa.fma(isa.load_partial(&x[at..], 0.0), isa.load_partial(&y[at..], 0.0), sum);
-    isa.sum(fold(isa, x.len(), 0.0, step, last, |a, b| isa.add(a, b)))
+    isa.sum(fold(isa, [x, y], &Dot))
+}
+
+struct Max;
+
+impl Fold<1> for Max {
+    const START: f32 = f32::NEG_INFINITY;
+    const FILL: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn step<I: Isa>(&self, isa: I, max: I::Vector, [x]: [I::Vector; 1]) -> I::Vector {
+        isa.max(max, x)
+    }
+    #[inline(always)]
+    fn join<I: Isa>(isa: I, a: I::Vector, b: I::Vector) -> I::Vector {
+        isa.max(a, b)
+    }
 }
 
 /// `max_i x[i]`, and -inf for an empty slice. NaN is unspecified.
 #[inline(always)]
 pub fn max<I: Isa>(isa: I, x: &[f32]) -> f32 {
-    let step = |best, at| isa.max(best, isa.load(&x[at..]));
-    let last = |best, at| isa.max(best, isa.load_partial(&x[at..], f32::NEG_INFINITY));
-    isa.maximum(fold(isa, x.len(), f32::NEG_INFINITY, step, last, |a, b| isa.max(a, b)))
+    isa.maximum(fold(isa, [x], &Max))
 }
 
 /// `y += a x`
@@ -141,6 +203,16 @@ impl Elementwise<1, 1> for Axpy {
     }
 }
 
+/// `y = a x`
+pub(super) struct ScaleInto(pub f32);
+
+impl Elementwise<1, 1> for ScaleInto {
+    #[inline(always)]
+    fn apply<I: Isa>(&self, isa: I, [x]: [I::Vector; 1], _: [I::Vector; 1]) -> [I::Vector; 1] {
+        [isa.mul(isa.splat(self.0), x)]
+    }
+}
+
 /// `y *= a`
 pub(super) struct Scale(pub f32);
 
@@ -151,17 +223,32 @@ impl Elementwise<0, 1> for Scale {
     }
 }
 
+/// Of `e^(x - shift)`.
+struct SumExp {
+    shift: f32,
+}
+
+impl Fold<1> for SumExp {
+    const START: f32 = 0.0;
+    const FILL: f32 = f32::NEG_INFINITY;
+    #[inline(always)]
+    fn step<I: Isa>(&self, isa: I, sum: I::Vector, [x]: [I::Vector; 1]) -> I::Vector {
+        isa.add(sum, elementary::exp(isa, isa.sub(x, isa.splat(self.shift))))
+    }
+    #[inline(always)]
+    fn join<I: Isa>(isa: I, a: I::Vector, b: I::Vector) -> I::Vector {
+        isa.add(a, b)
+    }
+}
+
 /// `ln sum_i e^x[i]`, and -inf for a slice that is empty or holds nothing but -inf.
 #[inline(always)]
 pub fn log_sum_exp<I: Isa>(isa: I, x: &[f32]) -> f32 {
-    let top = max(isa, x);
-    if top == f32::NEG_INFINITY {
+    let shift = max(isa, x);
+    if shift == f32::NEG_INFINITY {
         return f32::NEG_INFINITY;
     }
-    let shift = isa.splat(top);
-    let step = |sum, at| isa.add(sum, elementary::exp(isa, isa.sub(isa.load(&x[at..]), shift)));
-    let last = |sum, at| isa.add(sum, elementary::exp(isa, isa.sub(isa.load_partial(&x[at..], f32::NEG_INFINITY), shift)));
-    top + isa.sum(fold(isa, x.len(), 0.0, step, last, |a, b| isa.add(a, b))).ln()
+    shift + isa.sum(fold(isa, [x], &SumExp { shift })).ln()
 }
 
 /// `x[i] <- e^x[i] / sum_j e^x[j]`, the softmax; returns the log-sum-exp. A row that holds nothing but -inf becomes 0.

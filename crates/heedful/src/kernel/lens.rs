@@ -26,9 +26,9 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
     fn run<I: Isa>(self, isa: I) {
         let Self { problem, sequence, head, queries, keys, out } = self;
         let (mut q, mut bent, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
-        let mut scores = [0.0; KEYS * ROWS];
+        let (mut scores, mut lanes) = ([0.0; KEYS * ROWS], Lanes::default());
         for first in queries.clone().step_by(ROWS) {
-            let lanes = Lanes::of_head(problem, sequence, head, first..queries.end);
+            lanes.take_head(problem, sequence, head, first..queries.end);
             lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut q);
             let reach = sequence.band.reach(lanes.queries());
             let (mut start, end) = (reach.start.max(keys.start), reach.end.min(keys.end));

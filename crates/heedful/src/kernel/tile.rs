@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
+use super::lanes::{ScaleInto, elementwise};
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
-use crate::{Element, View};
+use crate::{Element, View, ViewMut};
 
 /// Most queries in a tile.
 pub(crate) const ROWS: usize = 32;
@@ -19,7 +20,7 @@ const MOST_LANES: usize = 16;
 
 /// Which queries the lanes of a tile hold. The query heads that share a key/value head lie side by side: row `i` of the `q_len * group`
 /// rows of a sequence is query `i / group` of the group's head `i % group`, so that the rows of a tile look at nearly the same keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lanes {
     /// Lanes in use.
     pub count: usize,
@@ -33,43 +34,55 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// The first of the rows `rows` of the heads that share a key/value head: at least one.
+    /// Takes the first of the rows `rows` of the heads that share a key/value head: at least one.
     #[inline(always)]
-    pub fn new<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, kv_head: usize, rows: Range<usize>) -> Self {
+    pub fn take_rows<Q: Element, K: Element>(
+        &mut self,
+        problem: &Problem<'_, Q, K>,
+        sequence: &Sequence,
+        kv_head: usize,
+        rows: Range<usize>,
+    ) {
         let group = problem.group();
         let heads = kv_head * group..(kv_head + 1) * group;
-        Self::of(problem, sequence, heads.clone(), (heads.start + rows.start % group, rows.start / group), rows.len())
+        self.take(problem, sequence, heads.clone(), (heads.start + rows.start % group, rows.start / group), rows.len());
     }
 
-    /// The first of the queries `queries` of one head: at least one.
-    pub fn of_head<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence, head: usize, queries: Range<usize>) -> Self {
-        Self::of(problem, sequence, head..head + 1, (head, queries.start), queries.len())
+    /// Takes the first of the queries `queries` of one head: at least one.
+    pub fn take_head<Q: Element, K: Element>(
+        &mut self,
+        problem: &Problem<'_, Q, K>,
+        sequence: &Sequence,
+        head: usize,
+        queries: Range<usize>,
+    ) {
+        self.take(problem, sequence, head..head + 1, (head, queries.start), queries.len());
     }
 
     #[inline(always)]
-    fn of<Q: Element, K: Element>(
+    fn take<Q: Element, K: Element>(
+        &mut self,
         problem: &Problem<'_, Q, K>,
         sequence: &Sequence,
         heads: Range<usize>,
         (mut head, mut query): (usize, usize),
         rows: usize,
-    ) -> Self {
-        let count = rows.min(ROWS);
-        let mut lanes =
-            Self { count, width: count.next_multiple_of(MOST_LANES), heads: [0; ROWS], queries: [0; ROWS], slopes: [0.0; ROWS] };
-        for r in 0..count {
-            (lanes.queries[r], lanes.heads[r]) = (query, head);
+    ) {
+        self.count = rows.min(ROWS);
+        self.width = self.count.next_multiple_of(MOST_LANES);
+        for r in 0..self.count {
+            (self.queries[r], self.heads[r]) = (query, head);
             head += 1;
             if head == heads.end {
                 (query, head) = (query + 1, heads.start);
             }
         }
         if problem.alibi.is_some() {
-            for r in 0..count {
-                lanes.slopes[r] = problem.slope(sequence.index, lanes.heads[r]);
+            self.slopes = [0.0; ROWS];
+            for r in 0..self.count {
+                self.slopes[r] = problem.slope(sequence.index, self.heads[r]);
             }
         }
-        lanes
     }
 
     /// The slope of ALiBi of each lane.
@@ -97,9 +110,11 @@ impl Lanes {
         let factors = isa.splat(factor);
         let mut gathered = [0.0; MOST_LANES];
         for lane in (0..self.width).step_by(I::LANES) {
-            let rows: [usize; MOST_LANES] =
-                std::array::from_fn(|i| if lane + i < self.count { self.row(tensor, sequence, lane + i) } else { 0 });
             let used = self.count.saturating_sub(lane).min(I::LANES);
+            let mut rows = [0; MOST_LANES];
+            for (i, row) in rows[..used].iter_mut().enumerate() {
+                *row = self.row(tensor, sequence, lane + i);
+            }
             for c in (0..dim).step_by(I::LANES) {
                 let columns = (dim - c).min(I::LANES);
                 let mut block = [isa.splat(0.0); MOST_LANES];
@@ -159,6 +174,16 @@ fn copy_row<T: Element>(data: &[T], start: usize, stride: usize, to: &mut [f32])
     match T::as_f32s(data) {
         Some(data) if stride == 1 => to.copy_from_slice(&data[start..start + to.len()]),
         _ => to.iter_mut().enumerate().for_each(|(c, to)| *to = data[start + c * stride].to_f32()),
+    }
+}
+
+/// Writes a row, times `factor`, into a tensor `[batch, heads, len, dim]`.
+#[inline(always)]
+pub(crate) fn write_row<I: Isa>(isa: I, to: &mut ViewMut<'_>, place: [usize; 3], factor: f32, row: &[f32]) {
+    let row = &row[..to.shape()[3]];
+    match to.row_mut(place) {
+        Ok(to) => elementwise(isa, [row], [to], &ScaleInto(factor)),
+        Err(to) => to.zip(row).for_each(|(to, x)| *to = x * factor),
     }
 }
 

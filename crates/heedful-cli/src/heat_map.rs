@@ -162,7 +162,7 @@ pub fn shown(name: &str, longest: usize) -> String {
 }
 
 /// The names, each filled with spaces to the width of the widest.
-fn align(names: impl Iterator<Item = String>) -> Vec<String> {
+pub fn align(names: impl Iterator<Item = String>) -> Vec<String> {
     let names: Vec<String> = names.collect();
     let widest = names.iter().map(|name| name.width()).max().unwrap_or(0);
     names.iter().map(|name| format!("{name}{}", " ".repeat(widest - name.width()))).collect()

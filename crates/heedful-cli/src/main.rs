@@ -3,10 +3,12 @@
 mod command;
 mod heat_map;
 mod interrupt;
+mod lecture;
 mod model;
 mod output;
 mod palette;
 mod picture;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;

@@ -109,7 +109,7 @@ fn a_transformer_learns_to_copy_and_its_attention_is_the_diagonal() {
     let options = TranslateOptions { alignment: true, ..TranslateOptions::default() };
     let readings = ["layer:0", "layer:1", "layer:0+shift", "layer:1+shift"].map(|reading| reading.parse::<Reading>().expect("a reading"));
     let diagonal = readings.map(|reading| {
-        let options = TranslateOptions { reading: Some(reading), ..options.clone() };
+        let options = TranslateOptions { reading: Some(reading), ..options };
         let translations = translator.translate(&["ba di gu lo pe ki"], &options).expect("a translation");
         let alignment = translations[0].sentences[0].best.alignment.clone().expect("an alignment");
         alignment.links().iter().filter(|link| link.source == link.target).count()

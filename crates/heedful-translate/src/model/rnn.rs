@@ -10,7 +10,7 @@ use heedful_nn::recurrent::{self, Recurrent};
 use heedful_nn::{Direction, Dropout, Gradients, Parameters, State, TimeMajor, Workspace, columns};
 
 use super::config::RnnConfig;
-use super::rnn_ends::{Ends, Site, add};
+use super::rnn_ends::{Ends, Site, add, embed, embed_backward};
 use super::time_major::{Source, Target};
 use super::{CrossAttention, Decoder, Loss, Model, Regularisation, Shard, Start};
 
@@ -132,7 +132,7 @@ impl Rnn {
 
     fn encode(&self, sources: &[&[u32]], dropout: Dropout, workspace: &mut Workspace) -> Encoded {
         let source = Source::new(sources);
-        let x = self.ends.embed(self.ends.source, &self.parameters, &source.tokens, dropout.at(Site::Source as u64), workspace);
+        let x = embed(self.ends.source, &self.parameters, &source.tokens, dropout.at(Site::Source as u64), workspace);
         let zeros = self.encoder.iter().map(|layer| State::zeros(layer.cell, sources.len(), self.hidden, workspace)).collect();
         let dropout = dropout.at(Site::Encoder as u64);
         let (y, last, stack) = self.run(&self.encoder, x, &source.layout, self.direction, zeros, dropout, workspace);
@@ -155,7 +155,7 @@ impl Rnn {
         let inner = dropout.at(Site::Encoder as u64);
         let (d_x, d_initial) =
             self.run_backward(&self.encoder, stack, &source.layout, self.direction, d_y, d_last, inner, gradients, workspace);
-        self.ends.embed_backward(self.ends.source, gradients, &source.tokens, dropout.at(Site::Source as u64), d_x, workspace);
+        embed_backward(self.ends.source, gradients, &source.tokens, dropout.at(Site::Source as u64), d_x, workspace);
         for state in d_initial.into_iter().chain(last) {
             state.release(workspace);
         }
@@ -175,7 +175,7 @@ impl Rnn {
             context
         });
         let table = self.ends.target;
-        let embedded = self.ends.embed(table, &self.parameters, &target.inputs, dropout.at(Site::Target as u64), workspace);
+        let embedded = embed(table, &self.parameters, &target.inputs, dropout.at(Site::Target as u64), workspace);
         let x = self.with_context(&[(&embedded, table.dim())], context.as_deref(), workspace);
         let inner = dropout.at(Site::Decoder as u64);
         let (y, last, stack) = self.run(&self.decoder, x, layout, Direction::Forward, initial, inner, workspace);
@@ -215,7 +215,7 @@ impl Rnn {
         let (d_x, mut d_initial) =
             self.run_backward(&self.decoder, stack, layout, Direction::Forward, d_y, zeros, inner, gradients, workspace);
         add(&mut d_embedded, columns::part(&d_x, input_width, 0..table.dim(), workspace), workspace);
-        self.ends.embed_backward(table, gradients, &target.inputs, dropout.at(Site::Target as u64), d_embedded, workspace);
+        embed_backward(table, gradients, &target.inputs, dropout.at(Site::Target as u64), d_embedded, workspace);
         if self.context_everywhere {
             let mut d_context = columns::part(&d_x, input_width, table.dim()..input_width, workspace);
             add(&mut d_context, columns::part(d_states, states_width, hidden + table.dim()..states_width, workspace), workspace);
@@ -319,7 +319,7 @@ impl Decoder for RnnDecoder<'_> {
     fn step(&mut self, tokens: &[u32]) -> &[f32] {
         let (model, workspace) = (self.model, &mut self.workspace);
         let (p, table, context) = (&model.parameters, model.ends.target, self.context.as_deref());
-        let embedded = model.ends.embed(table, p, tokens, Dropout::OFF, workspace);
+        let embedded = embed(table, p, tokens, Dropout::OFF, workspace);
         let first = model.with_context(&[(&embedded, table.dim())], context, workspace);
         let mut below: Option<&State> = None;
         for ((layer, prepared), state) in model.decoder.iter().zip(&self.prepared).zip(&mut self.states) {

@@ -11,7 +11,7 @@ use heedful_nn::bidirectional::{self, Bidirectional};
 use heedful_nn::{Dropout, Gradients, Linear, Parameters, State, Workspace, columns};
 
 use super::config::{RnnAttentionConfig, Score};
-use super::rnn_ends::{Ends, Site, add, tanh_backward};
+use super::rnn_ends::{Ends, Site, add, embed, embed_backward, tanh_backward};
 use super::time_major::{Source, Target};
 use super::{CrossAttention, Decoder, Loss, Model, Regularisation, Shard, Start};
 
@@ -71,7 +71,7 @@ impl RnnAttention {
         let p = &self.parameters;
         let source = Source::new(sources);
         let layout = &source.layout;
-        let mut x = self.ends.embed(self.ends.source, p, &source.tokens, dropout.at(Site::Source as u64), workspace);
+        let mut x = embed(self.ends.source, p, &source.tokens, dropout.at(Site::Source as u64), workspace);
         let (mut inputs, mut layers, mut last) = (Vec::new(), Vec::new(), Vec::new());
         for (i, layer) in self.encoder.iter().enumerate() {
             let (mut y, end, saved) = layer.forward(p, &x, layout, workspace);
@@ -129,7 +129,7 @@ impl RnnAttention {
             workspace.give(x);
             d_end.fill(0.0);
         }
-        self.ends.embed_backward(self.ends.source, gradients, &tokens, dropout.at(Site::Source as u64), d_x, workspace);
+        embed_backward(self.ends.source, gradients, &tokens, dropout.at(Site::Source as u64), d_x, workspace);
         for buffer in [memory, last, d_memory, d_last, d_end] {
             workspace.give(buffer);
         }
@@ -157,7 +157,7 @@ impl RnnAttention {
         target.layout.sort(&bridged, self.bridge.outputs(), &mut sorted);
         let initial = self.state(&sorted, workspace);
         workspace.give(sorted);
-        let embedded = self.ends.embed(self.ends.target, p, &target.inputs, dropout.at(Site::Target as u64), workspace);
+        let embedded = embed(self.ends.target, p, &target.inputs, dropout.at(Site::Target as u64), workspace);
         let memory = Memory { values: &encoded.memory, offsets: &encoded.source.offsets };
         let (output, context, saved) = self.decoder.forward(p, memory, &embedded, &target.layout, initial, workspace);
         let states = self.states(&output, &context, &embedded, workspace);
@@ -196,7 +196,7 @@ impl RnnAttention {
         let d =
             self.decoder.backward(p, gradients, saved, looked_at, &embedded, &context, &target.layout, &d_output, &d_context, workspace);
         add(&mut d_embedded, d.embedded, workspace);
-        self.ends.embed_backward(self.ends.target, gradients, &target.inputs, dropout.at(Site::Target as u64), d_embedded, workspace);
+        embed_backward(self.ends.target, gradients, &target.inputs, dropout.at(Site::Target as u64), d_embedded, workspace);
 
         let sorted = if d.initial.memory.is_empty() {
             workspace.copy(&d.initial.hidden)
@@ -306,7 +306,7 @@ impl Decoder for RnnAttentionDecoder<'_> {
     fn step(&mut self, tokens: &[u32]) -> &[f32] {
         let (model, workspace) = (self.model, &mut self.workspace);
         let p = &model.parameters;
-        let embedded = model.ends.embed(model.ends.target, p, tokens, Dropout::OFF, workspace);
+        let embedded = embed(model.ends.target, p, tokens, Dropout::OFF, workspace);
         let memory = Memory { values: &self.memory, offsets: &self.offsets };
         let (context, weights) =
             model.decoder.step(p, &self.prepared, memory, &self.keys, &self.sentences, &embedded, &mut self.state, workspace);

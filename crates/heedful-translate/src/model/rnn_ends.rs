@@ -43,29 +43,6 @@ impl Ends {
         Self { source, target, read_out, output: CrossEntropy { weight, bias: Some(bias), vocabulary, dim: embedding } }
     }
 
-    /// `sqrt(dim) E[token]`, elements of unit variance at first.
-    pub fn embed(&self, table: Embedding, p: &Parameters, tokens: &[u32], dropout: Dropout, workspace: &mut Workspace) -> Vec<f32> {
-        let mut y = workspace.take(tokens.len() * table.dim());
-        table.forward(p, tokens, scale(table), &mut y);
-        dropout.apply(&mut y);
-        y
-    }
-
-    /// The way back through [`embed`](Self::embed).
-    pub fn embed_backward(
-        &self,
-        table: Embedding,
-        gradients: &mut Gradients,
-        tokens: &[u32],
-        dropout: Dropout,
-        mut d_y: Vec<f32>,
-        workspace: &mut Workspace,
-    ) {
-        dropout.apply(&mut d_y);
-        table.backward(gradients, tokens, scale(table), &d_y);
-        workspace.give(d_y);
-    }
-
     fn read(&self, p: &Parameters, states: &[f32], workspace: &mut Workspace) -> Vec<f32> {
         let mut t = self.read_out.forward(p, states, workspace);
         slice::tanh(&mut t);
@@ -111,6 +88,28 @@ impl Ends {
         }
         (sums, d_states)
     }
+}
+
+/// `sqrt(dim) E[token]`, elements of unit variance at first.
+pub(super) fn embed(table: Embedding, p: &Parameters, tokens: &[u32], dropout: Dropout, workspace: &mut Workspace) -> Vec<f32> {
+    let mut y = workspace.take(tokens.len() * table.dim());
+    table.forward(p, tokens, scale(table), &mut y);
+    dropout.apply(&mut y);
+    y
+}
+
+/// The way back through [`embed`].
+pub(super) fn embed_backward(
+    table: Embedding,
+    gradients: &mut Gradients,
+    tokens: &[u32],
+    dropout: Dropout,
+    mut d_y: Vec<f32>,
+    workspace: &mut Workspace,
+) {
+    dropout.apply(&mut d_y);
+    table.backward(gradients, tokens, scale(table), &d_y);
+    workspace.give(d_y);
 }
 
 fn scale(table: Embedding) -> f32 {

@@ -17,13 +17,13 @@ use crate::{gru, lstm};
 /// The recurrent unit: what one step does with its pre-activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
-    /// Gated recurrent unit, see [`gru`](crate::gru). Gate order in the weights: r, z, n.
+    /// Gated recurrent unit, see [`crate::gru`]. Gate order in the weights: r, z, n.
     Gru,
-    /// Long short-term memory, see [`lstm`](crate::lstm). Gate order in the weights: i, f, g, o.
+    /// Long short-term memory, see [`crate::lstm`]. Gate order in the weights: i, f, g, o.
     Lstm,
-    /// `h' = tanh(...)`, see [`elman`](crate::elman).
+    /// `h' = tanh(...)`, see [`crate::elman`].
     Tanh,
-    /// `h' = relu(...)`, see [`elman`](crate::elman).
+    /// `h' = relu(...)`, see [`crate::elman`].
     Relu,
 }
 

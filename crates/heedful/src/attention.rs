@@ -145,7 +145,7 @@ const TASK: usize = 1 << 20;
 /// Runs `run` over all of `0..tasks`, in ranges that are worth a thread. Which ranges must not matter for the result.
 fn each_task(parallelism: Parallelism, tasks: usize, products_per_task: usize, run: impl Fn(Range<usize>) + Sync) {
     let together = (TASK / products_per_task.max(1)).max(1);
-    if parallelism == Parallelism::Serial || tasks <= together {
+    if parallelism == Parallelism::Serial || tasks <= together || rayon::current_num_threads() == 1 {
         return run(0..tasks);
     }
     let run_part = |part: usize| run(part * together..((part + 1) * together).min(tasks));

@@ -26,6 +26,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// The mean of each row.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// `1 / sqrt(var + eps)` of each row.
+    pub fn inverse_deviation(&self) -> &[f32] {
+        &self.inverse_deviation
+    }
+
     /// Gives its buffers back.
     pub fn release(self, workspace: &mut Workspace) {
         workspace.give(self.mean);
@@ -42,6 +52,12 @@ impl LayerNorm {
             dim,
             epsilon: 1e-5,
         }
+    }
+
+    /// With another `eps`.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
     }
 
     /// Normalises each row of `x [n, dim]`.

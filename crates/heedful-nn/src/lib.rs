@@ -23,16 +23,17 @@ pub mod packed;
 pub mod parameters;
 pub mod product;
 pub mod recurrent;
+pub mod reference;
 pub mod schedule;
 pub mod workspace;
 
+mod attention_step;
 #[cfg(test)]
 mod check;
-mod attention_step;
 mod reduce;
 
-pub use attention::{CrossAttention, SelfAttention};
 pub use additive_decoder::{AdditiveDecoder, Score};
+pub use attention::{CrossAttention, SelfAttention};
 pub use bidirectional::Bidirectional;
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;

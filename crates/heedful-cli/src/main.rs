@@ -1,5 +1,6 @@
 //! The `heedful` program: arguments, progress and pictures; what it does is done by the libraries.
 
+mod columns;
 mod command;
 mod heat_map;
 mod interrupt;
@@ -56,11 +57,20 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  because: {cause}");
-            }
+            report(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The error and its causes, a line each; a cause that the line before quotes is not told twice.
+fn report(error: &anyhow::Error) {
+    let mut last = error.to_string();
+    eprintln!("error: {last}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !last.contains(&cause) {
+            eprintln!("  because: {cause}");
+        }
+        last = cause;
     }
 }

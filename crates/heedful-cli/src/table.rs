@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn names_and_numbers_line_up() {
         let text = table(&names("a 猫 long-name-1"), &names("x yy"), &[0.5, -1.25, f32::NEG_INFINITY, 12.0, 0.0, 0.00004], 80);
-        let expected = "            a       猫   long-name-1\n\
+        let expected = "            a       猫  long-name-1\n\
                         \x20 x    0.5000  -1.2500         -inf\n\
                         \x20 yy  12.0000   0.0000       0.0000\n";
         assert_eq!(text, expected);

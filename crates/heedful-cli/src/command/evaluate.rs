@@ -14,6 +14,7 @@ use heedful_translate::text::{normalise, words};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translator};
 use serde_json::{Value, json};
 
+use crate::columns::columns;
 use crate::model::ModelArgument;
 use crate::output::{self, Output};
 
@@ -40,8 +41,8 @@ pub struct Arguments {
     #[arg(num_args = 1..=2, required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The columns of source and target in a TSV file, counted from 1
-    #[arg(long, value_name = "S,T", value_delimiter = ',', num_args = 2, default_values_t = [1, 2])]
-    columns: Vec<usize>,
+    #[arg(long, value_name = "S,T", value_parser = columns, default_value = "1,2")]
+    columns: Columns,
     #[command(flatten)]
     model: ModelArgument,
     /// Hypotheses kept at each step; 1 is greedy [default: the model's]
@@ -75,10 +76,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let columns = Columns { source: self.columns[0], target: self.columns[1] };
         let files = match self.files.as_slice() {
             [source, target] => Files::paired(source, target),
-            files => Files::tsv(&files[0], columns),
+            files => Files::tsv(&files[0], self.columns),
         };
         let mut report = Report::default();
         let pairs = read(&files, &mut report)?;

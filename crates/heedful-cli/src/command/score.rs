@@ -9,6 +9,7 @@ use heedful_translate::corpus::{Columns, Entry, Files, open_pairs};
 use heedful_translate::decode::{Normalisation, Reading};
 use heedful_translate::translator::{Sentence, TranslateOptions};
 
+use crate::columns::columns;
 use crate::model::ModelArgument;
 use crate::output::Output;
 use crate::picture;
@@ -37,8 +38,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE", conflicts_with = "source")]
     input: Option<PathBuf>,
     /// The columns of source and translation, counted from 1
-    #[arg(long, value_name = "S,T", value_delimiter = ',', num_args = 2, default_values_t = [1, 2])]
-    columns: Vec<usize>,
+    #[arg(long, value_name = "S,T", value_parser = columns, default_value = "1,2")]
+    columns: Columns,
     /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -67,8 +68,7 @@ impl Arguments {
             return output.write(if self.json { self.line(&scored[0])? } else { in_full(&scored[0], style)? });
         }
         let Some(input) = &self.input else { bail!("there is nothing to score; give a sentence and its translation, or --input FILE") };
-        let columns = Columns { source: self.columns[0], target: self.columns[1] };
-        let mut entries = open_pairs(&Files::tsv(input, columns))?;
+        let mut entries = open_pairs(&Files::tsv(input, self.columns))?;
         loop {
             let batch = entries.by_ref().take(PAIRS_AT_ONCE).map(|entry| pair(entry?)).collect::<Result<Vec<_>>>()?;
             let Some((first, ..)) = batch.first() else { return Ok(()) };

@@ -10,7 +10,7 @@ use clap::Args;
 use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
 use heedful_translate::config::{PRESETS, TrainingConfig};
 use heedful_translate::corpus::Report;
-use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, ValidationReport, prepare};
+use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, prepare};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{interrupt, output};
@@ -73,16 +73,15 @@ impl Arguments {
             bail!("there is nothing to train on; name a TSV file, or a source file and a target file");
         }
         let stop = interrupt::flag("stopping after this update and saving; press Ctrl-C again to end at once")?;
-        let progress = Progress::new(stop);
+        let mut progress = Progress::new(stop);
         progress.bar.set_message("reading the text");
         let mut prepared = prepare(&config, self.resume)?;
         write_config(&config)?;
         progress.reports(&prepared);
-        let mut progress = progress;
         let outcome = prepared.trainer.run(&mut progress)?;
         progress.bar.finish_and_clear();
         let path = config.training.output.join(MODEL);
-        save(prepared, &config, &outcome, progress.best, &path)?;
+        save(prepared, &config, &outcome, &path)?;
         let folder = config.training.output.display();
         let how = match outcome.reason {
             StopReason::Limit => "reached its limit".to_owned(),
@@ -141,9 +140,10 @@ fn write_config(config: &TrainingConfig) -> Result<()> {
 }
 
 /// Writes the model file with the best weights.
-fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, best: Option<ValidationReport>, path: &Path) -> Result<()> {
+fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, path: &Path) -> Result<()> {
     let Prepared { mut trainer, tokenizer, training_report, .. } = prepared;
     trainer.take_best()?;
+    let report = trainer.evaluate()?;
     let progress = trainer.progress().clone();
     let training = format!(
         "{} updates with {} target tokens of {} pairs in {:.0} minutes, seed {}; weights averaged over {} checkpoints",
@@ -155,10 +155,10 @@ fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, best: Op
         progress.best.len().max(1),
     );
     let score = |metric: &str, value: f64| CardScore {
-        test_set: "validation set, best checkpoint".to_owned(),
+        test_set: "validation set".to_owned(),
         metric: metric.to_owned(),
         value,
-        signature: "greedy".to_owned(),
+        signature: "greedy, first reference, cased, 13a".to_owned(),
     };
     let card = Card {
         name: config.card.name.clone(),
@@ -168,7 +168,7 @@ fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, best: Op
         licence: config.card.licence.clone(),
         attribution: config.card.attribution.clone(),
         training,
-        scores: best.map(|best| vec![score("BLEU", best.bleu), score("chrF", best.chrf)]).unwrap_or_default(),
+        scores: report.map(|report| vec![score("BLEU", report.bleu), score("chrF", report.chrf)]).unwrap_or_default(),
     };
     let bundle_config = BundleConfig { model: config.model.clone(), decoding: config.decoding.clone() };
     let bundle = Bundle { config: bundle_config, tokenizer, model: trainer.into_model(), card };
@@ -180,7 +180,6 @@ fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, best: Op
 struct Progress {
     bar: ProgressBar,
     stop: Arc<AtomicBool>,
-    best: Option<ValidationReport>,
     /// Target tokens per second, smoothed.
     speed: f64,
 }
@@ -191,7 +190,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:25} {percent:>3} % eta {eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, stop, best: None, speed: 0.0 }
+        Self { bar, stop, speed: 0.0 }
     }
 
     fn line(&self, text: &str) {
@@ -227,9 +226,6 @@ impl Observer for Progress {
                 ));
             }
             Event::Validated { update, report, best } => {
-                if best {
-                    self.best = Some(report);
-                }
                 let mark = if best { "  best so far" } else { "" };
                 self.line(&format!("update {update:>7}  loss {:.3}  BLEU {:.2}  chrF {:.2}{mark}", report.loss, report.bleu, report.chrf));
             }

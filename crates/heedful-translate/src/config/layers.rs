@@ -181,6 +181,8 @@ fn merge(base: &mut Table, over: Table) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::Criterion;
     use crate::model::config::{RnnConfig, TransformerConfig};
@@ -236,5 +238,23 @@ mod tests {
         assert!(error("[training]\nschedule = \"linear\"").contains("`training.updates` is 0"));
         assert!(error("[data]\ntrain = [\"a\", \"b\", \"c\"]").contains("`data.train` is a list of 3 files"));
         assert!(error("[data").contains("not valid TOML"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_prints_and_reads_back(
+            parts in prop::collection::vec(prop_oneof![
+                Just("[training]\n".to_owned()), Just("[card]\n".to_owned()), Just("[model]\ntype = \"rnn\"\n".to_owned()),
+                Just("dropout = ".to_owned()), Just("name = ".to_owned()), Just("hidden = ".to_owned()),
+                "[0-9.e-]{1,6}\n", "\"[^\"\\\\]{0,6}\"\n", "\\PC{0,8}",
+            ], 0..8),
+        ) {
+            let text = parts.concat();
+            let default = TrainingConfig::default();
+            for config in [default.with_toml(&text), default.with_override(&text)].into_iter().flatten() {
+                let printed = config.to_commented_toml().expect("in range");
+                prop_assert_eq!(&TrainingConfig::default().with_toml(&printed).expect("what was printed"), &config);
+            }
+        }
     }
 }

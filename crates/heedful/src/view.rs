@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use crate::simd::Isa;
 use crate::{Error, Result};
 
 /// How the numbers of a tensor are stored: f32, f16 or bf16. Arithmetic is f32 for all of them.
@@ -10,6 +11,9 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
     fn to_f32(self) -> f32;
     /// The nearest number of this type, ties to even.
     fn from_f32(value: f32) -> Self;
+    /// The numbers of a slice into one of the same length, exactly, with the instructions of `isa`.
+    #[doc(hidden)]
+    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]);
     /// The same slice, if this is f32.
     fn as_f32s(_slice: &[Self]) -> Option<&[f32]> {
         None
@@ -33,6 +37,10 @@ impl Element for f32 {
         value
     }
     #[inline(always)]
+    fn widen<I: Isa>(_: I, from: &[Self], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
+    #[inline(always)]
     fn as_f32s(slice: &[Self]) -> Option<&[f32]> {
         Some(slice)
     }
@@ -47,6 +55,16 @@ impl Element for f16 {
     fn from_f32(value: f32) -> Self {
         f16::from_f32(value)
     }
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]) {
+        for (from, to) in from.chunks(I::LANES).zip(to.chunks_mut(I::LANES)) {
+            if from.len() == I::LANES {
+                isa.store(isa.load_f16(from), to);
+            } else {
+                from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
+            }
+        }
+    }
 }
 
 impl Element for bf16 {
@@ -57,6 +75,16 @@ impl Element for bf16 {
     #[inline(always)]
     fn from_f32(value: f32) -> Self {
         bf16::from_f32(value)
+    }
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]) {
+        for (from, to) in from.chunks(I::LANES).zip(to.chunks_mut(I::LANES)) {
+            if from.len() == I::LANES {
+                isa.store(isa.load_bf16(from), to);
+            } else {
+                from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
+            }
+        }
     }
 }
 

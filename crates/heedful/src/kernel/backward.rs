@@ -123,8 +123,8 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
         while start < reach.end {
             let block_keys = start..(start + KEYS).min(reach.end);
             start = block_keys.end;
-            let block_k = Rows::new(&problem.k, sequence, kv_head, block_keys.clone(), true, k);
-            let block_v = Rows::new(&problem.v, sequence, kv_head, block_keys.clone(), false, v);
+            let block_k = Rows::new(isa, &problem.k, sequence, kv_head, block_keys.clone(), true, k);
+            let block_v = Rows::new(isa, &problem.v, sequence, kv_head, block_keys.clone(), false, v);
             for tile in &mut *tiles {
                 let lanes = &tile.lanes;
                 let reach = band.reach(lanes.queries());
@@ -226,9 +226,9 @@ impl QueryTile {
     fn fill<I: Isa, Q: Element, K: Element>(&mut self, isa: I, problem: &Problem<'_, Q, K>, saved: &Saved<'_>, sequence: &Sequence) {
         let lanes = &self.lanes;
         lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
-        lanes.gather(&problem.q, sequence, &mut self.query_rows);
+        lanes.gather(isa, &problem.q, sequence, &mut self.query_rows);
         lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);
-        lanes.gather(&saved.d_out, sequence, &mut self.d_context_rows);
+        lanes.gather(isa, &saved.d_out, sequence, &mut self.d_context_rows);
         let [dim, _] = problem.dims();
         self.d_queries.clear();
         self.d_queries.resize(lanes.count * padded(dim), 0.0);

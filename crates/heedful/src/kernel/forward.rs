@@ -75,8 +75,8 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
         while start < reach.end {
             let block_keys = start..(start + KEYS).min(reach.end);
             start = block_keys.end;
-            let block_k = Rows::new(&problem.k, sequence, kv_head, block_keys.clone(), false, k);
-            let block_v = Rows::new(&problem.v, sequence, kv_head, block_keys.clone(), true, v);
+            let block_k = Rows::new(isa, &problem.k, sequence, kv_head, block_keys.clone(), false, k);
+            let block_v = Rows::new(isa, &problem.v, sequence, kv_head, block_keys.clone(), true, v);
             for QueryTile { lanes, queries, online, contexts } in &mut *tiles {
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);

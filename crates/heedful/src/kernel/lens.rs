@@ -40,7 +40,7 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
                     continue;
                 }
                 let scores = &mut scores[..part.len() * lanes.width];
-                let k = Rows::new(&problem.k, sequence, head / problem.group(), part.clone(), false, &mut buffer);
+                let k = Rows::new(isa, &problem.k, sequence, head / problem.group(), part.clone(), false, &mut buffer);
                 score(isa, problem, sequence, &lanes, &q, k, part.clone(), tile, scores, &mut bent);
                 for r in 0..lanes.count {
                     let row = (lanes.queries[r] - queries.start) * keys.len();

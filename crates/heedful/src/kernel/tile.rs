@@ -139,13 +139,13 @@ impl Lanes {
 
     /// The lanes' rows of a tensor `[batch, heads, len, dim]` as rows that can be read as vectors.
     #[inline(always)]
-    pub fn gather<T: Element>(&self, tensor: &View<'_, T>, sequence: &Sequence, to: &mut Vec<f32>) -> usize {
+    pub fn gather<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, to: &mut Vec<f32>) -> usize {
         let dim = tensor.shape()[3];
         let stride = tensor.layout().strides()[3];
         let padded = padded(dim);
         to.resize(self.count * padded, 0.0);
         for (r, to) in to.chunks_exact_mut(padded.max(1)).enumerate() {
-            copy_row(tensor.data(), self.row(tensor, sequence, r), stride, &mut to[..dim]);
+            copy_row(isa, tensor.data(), self.row(tensor, sequence, r), stride, &mut to[..dim]);
         }
         padded
     }
@@ -170,10 +170,11 @@ fn transpose<I: Isa>(isa: I, rows: &mut [I::Vector; MOST_LANES]) {
 }
 
 #[inline(always)]
-fn copy_row<T: Element>(data: &[T], start: usize, stride: usize, to: &mut [f32]) {
-    match T::as_f32s(data) {
-        Some(data) if stride == 1 => to.copy_from_slice(&data[start..start + to.len()]),
-        _ => to.iter_mut().enumerate().for_each(|(c, to)| *to = data[start + c * stride].to_f32()),
+fn copy_row<I: Isa, T: Element>(isa: I, data: &[T], start: usize, stride: usize, to: &mut [f32]) {
+    if stride == 1 {
+        T::widen(isa, &data[start..start + to.len()], to);
+    } else {
+        to.iter_mut().enumerate().for_each(|(c, to)| *to = data[start + c * stride].to_f32());
     }
 }
 
@@ -202,7 +203,8 @@ impl<'a> Rows<'a> {
     /// Rows of keys or values of one head of a sequence, where they lie if they can be read there, and else copied to `buffer`. Those
     /// to be read `as_vectors` must be side by side and a multiple of the lanes.
     #[inline(always)]
-    pub fn new<T: Element>(
+    pub fn new<I: Isa, T: Element>(
+        isa: I,
         tensor: &View<'a, T>,
         sequence: &Sequence,
         head: usize,
@@ -221,7 +223,7 @@ impl<'a> Rows<'a> {
         let padded = padded(width);
         buffer.resize(keys.len() * padded, 0.0);
         for (j, to) in buffer.chunks_exact_mut(padded.max(1)).enumerate() {
-            copy_row(tensor.data(), start + j * stride, column_stride, &mut to[..width]);
+            copy_row(isa, tensor.data(), start + j * stride, column_stride, &mut to[..width]);
         }
         Self { data: buffer, stride: padded, column_stride: 1 }
     }

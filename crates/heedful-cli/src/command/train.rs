@@ -9,10 +9,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
 use heedful_translate::config::{PRESETS, TrainingConfig};
-use heedful_translate::corpus::Report;
+use heedful_translate::corpus::{Columns, Report};
 use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, prepare};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::columns::columns;
 use crate::{interrupt, output};
 
 /// The configuration's file in a run's folder.
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Validation pairs in the same form [default: pairs set aside from the training data]
     #[arg(long, num_args = 1..=2, value_name = "FILE")]
     valid: Vec<PathBuf>,
+    /// The columns of source and target in a TSV file, counted from 1 [default: 1,2]
+    #[arg(long, value_name = "S,T", value_parser = columns)]
+    columns: Option<Columns>,
     /// The run's folder [default: model]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -111,9 +115,7 @@ impl Arguments {
         if let Some(path) = &self.config {
             config = with_file(&config, path)?;
         }
-        for assignment in &self.set {
-            config = config.with_override(assignment)?;
-        }
+        config = config.with_overrides(&self.set)?;
         if let Some(output) = &self.output {
             config.training.output.clone_from(output);
         }
@@ -122,6 +124,9 @@ impl Arguments {
         }
         if !self.valid.is_empty() {
             config.data.valid.clone_from(&self.valid);
+        }
+        if let Some(columns) = self.columns {
+            (config.data.source_column, config.data.target_column) = (columns.source, columns.target);
         }
         Ok(config)
     }

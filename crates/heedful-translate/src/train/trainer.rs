@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::checkpoint::{self, Identity};
 use super::metrics::Metrics;
-use super::{Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, Workers};
+use super::{Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, ValidationReport, Workers};
 use crate::config::{Criterion, RunConfig, ScheduleConfig};
 use crate::corpus::{EncodedPair, batches};
 use crate::model::Model;
@@ -150,6 +150,14 @@ impl Trainer {
             self.model.parameters_mut().values_mut().copy_from_slice(&mean);
         }
         Ok(())
+    }
+
+    /// The scores of the model as it stands on the validation sentences, or `None` if there are none.
+    ///
+    /// # Errors
+    /// If the model's scores are no numbers.
+    pub fn evaluate(&self) -> Result<Option<ValidationReport>, TrainError> {
+        Ok(self.validation.evaluate(self.model.as_ref())?)
     }
 
     /// The run's model, at its end.

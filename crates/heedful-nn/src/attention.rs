@@ -192,7 +192,8 @@ impl CrossAttention {
 
     fn parts<'a>(&self, queries: &'a [f32], memory: &'a [f32]) -> [View<'a>; 3] {
         let dim = self.output.inputs();
-        let [k, v] = [0, 1].map(|part| view(memory.get(part * dim..).unwrap_or_default(), memory.len() / (2 * dim), 2 * dim, dim, self.heads));
+        let [k, v] =
+            [0, 1].map(|part| view(memory.get(part * dim..).unwrap_or_default(), memory.len() / (2 * dim), 2 * dim, dim, self.heads));
         [view(queries, queries.len() / dim, dim, dim, self.heads), k, v]
     }
 }

@@ -112,9 +112,8 @@ impl CrossAttention {
             let queries = &queries[look.rows.start * dim..look.rows.end * dim];
             let memory = &projected_memory[look.memory.start * 2 * dim..look.memory.end * 2 * dim];
             let q = View::strided(queries, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
-            let [k, v] = [0, dim].map(|start| {
-                View::strided(&memory[start..], [1, heads, m, head_dim], [m * 2 * dim, head_dim, 2 * dim, 1]).expect(FITS)
-            });
+            let [k, v] = [0, dim]
+                .map(|start| View::strided(&memory[start..], [1, heads, m, head_dim], [m * 2 * dim, head_dim, 2 * dim, 1]).expect(FITS));
             let context = &mut context[look.rows.start * dim..look.rows.end * dim];
             let out = ViewMut::strided(context, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
             attend(q, k, v, &serial(), out, Some(&mut lse)).expect(FITS);
@@ -186,10 +185,14 @@ mod tests {
         let looks = [Look { rows: 0..2, memory: 0..3 }, Look { rows: 2..3, memory: 3..7 }];
         let projected = layer.project_memory(&p, &memory, &mut workspace);
         let mut sums = Vec::new();
-        let y = layer.step(&p, &x, &projected, &looks, |row, head, p| sums.push((row, head, p.len(), p.iter().sum::<f32>())), &mut workspace);
+        let y =
+            layer.step(&p, &x, &projected, &looks, |row, head, p| sums.push((row, head, p.len(), p.iter().sum::<f32>())), &mut workspace);
         let (expected, _) = layer.forward(&p, &x, &[0, 2, 3], &memory, &[0, 3, 7], &mut workspace);
         assert!(close(&y, &expected));
-        assert_eq!(sums.iter().map(|s| (s.0, s.1, s.2)).collect::<Vec<_>>(), [(0, 0, 3), (0, 1, 3), (1, 0, 3), (1, 1, 3), (2, 0, 4), (2, 1, 4)]);
+        assert_eq!(
+            sums.iter().map(|s| (s.0, s.1, s.2)).collect::<Vec<_>>(),
+            [(0, 0, 3), (0, 1, 3), (1, 0, 3), (1, 1, 3), (2, 0, 4), (2, 1, 4)]
+        );
         assert!(sums.iter().all(|s| (s.3 - 1.0).abs() < 1e-5), "{sums:?}");
     }
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::checkpoint::{self, Identity};
 use super::metrics::Metrics;
-use super::{Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, ValidationReport, Workers};
+use super::{
+    Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, ValidationReport, Workers,
+};
 use crate::config::{Criterion, RunConfig, ScheduleConfig};
 use crate::corpus::{EncodedPair, batches};
 use crate::model::Model;

@@ -62,27 +62,26 @@ impl TrainingConfig {
     /// # Errors
     /// If the text is not TOML, has an unknown key, or a value of the wrong type or range.
     pub fn with_toml(&self, text: &str) -> Result<Self, ConfigError> {
-        self.with_table(toml::from_str(text).map_err(ConfigError::Syntax)?)
+        let config = self.laid_under(toml::from_str(text).map_err(ConfigError::Syntax)?)?;
+        config.check()?;
+        Ok(config)
     }
 
-    /// This configuration with one key changed, written `section.key=value`. A value that is not TOML is taken as text, so that words need no quotes.
+    /// This configuration with keys changed, each written `section.key=value`; the later ones win. A value that is not TOML is taken as text, so that
+    /// words need no quotes. Ranges are checked when all are changed.
     ///
     /// # Errors
-    /// If there is no `=`, the key is unknown, or the value of the wrong type or range.
-    pub fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
-        let (key, value) = assignment.split_once('=').ok_or_else(|| ConfigError::Assignment(assignment.to_owned()))?;
-        let value = value.trim();
-        let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| match table.len() {
-            1 => table.remove("value"),
-            _ => None,
-        });
-        let mut path = key.trim().split('.').rev();
-        let last = path.next().filter(|key| !key.is_empty()).ok_or_else(|| ConfigError::Assignment(assignment.to_owned()))?;
-        let leaf = Table::from_iter([(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))]);
-        self.with_table(path.fold(leaf, |inner, key| Table::from_iter([(key.to_owned(), Value::Table(inner))])))
+    /// If there is no `=`, a key is unknown, or a value of the wrong type or range.
+    pub fn with_overrides<S: AsRef<str>>(&self, assignments: &[S]) -> Result<Self, ConfigError> {
+        let mut config = self.clone();
+        for assignment in assignments {
+            config = config.laid_under(table_of(assignment.as_ref())?)?;
+        }
+        config.check()?;
+        Ok(config)
     }
 
-    fn with_table(&self, over: Table) -> Result<Self, ConfigError> {
+    fn laid_under(&self, over: Table) -> Result<Self, ConfigError> {
         let mut base = self.clone();
         let model_type = over.get("model").and_then(|model| model.get("type")).and_then(Value::as_str);
         if let Some(other) = model_type.filter(|name| *name != self.model.type_name()).and_then(ModelConfig::of_type) {
@@ -90,9 +89,7 @@ impl TrainingConfig {
         }
         let mut table = Table::try_from(&base)?;
         merge(&mut table, over);
-        let merged: Self = table.try_into().map_err(ConfigError::Key)?;
-        merged.check()?;
-        Ok(merged)
+        table.try_into().map_err(ConfigError::Key)
     }
 
     /// Whether every value lies in its range.
@@ -108,6 +105,21 @@ impl TrainingConfig {
         check_training(training)?;
         decoding.check()
     }
+}
+
+/// `section.key=value` as a table in a table.
+fn table_of(assignment: &str) -> Result<Table, ConfigError> {
+    let wrong = || ConfigError::Assignment(assignment.to_owned());
+    let (key, value) = assignment.split_once('=').ok_or_else(wrong)?;
+    let value = value.trim();
+    let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut table| match table.len() {
+        1 => table.remove("value"),
+        _ => None,
+    });
+    let mut path = key.trim().split('.').rev();
+    let last = path.next().filter(|key| !key.is_empty()).ok_or_else(wrong)?;
+    let leaf = Table::from_iter([(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())))]);
+    Ok(path.fold(leaf, |inner, key| Table::from_iter([(key.to_owned(), Value::Table(inner))])))
 }
 
 fn check_data(data: &DataConfig) -> Result<(), ConfigError> {
@@ -211,20 +223,22 @@ mod tests {
 
     #[test]
     fn another_model_type_starts_from_its_own_sizes() {
-        let config = TrainingConfig::default().with_override("model.type=rnn").expect("valid");
+        let config = TrainingConfig::default().with_overrides(&["model.type=rnn"]).expect("valid");
         assert_eq!(config.model, ModelConfig::Rnn(RnnConfig::default()));
-        let config = config.with_override("model.hidden = 64").expect("valid");
+        let config = config.with_overrides(&["model.hidden = 64"]).expect("valid");
         assert_eq!(config.model, ModelConfig::Rnn(RnnConfig { hidden: 64, ..Default::default() }));
     }
 
     #[test]
     fn overrides_take_numbers_lists_and_bare_words() {
         let config = TrainingConfig::default();
-        assert_eq!(config.with_override("training.learning_rate=5e-4").expect("valid").training.learning_rate, 5e-4);
-        assert_eq!(config.with_override("data.train=[\"a.de\", \"a.en\"]").expect("valid").data.train.len(), 2);
-        assert_eq!(config.with_override("card.name = German to English").expect("valid").card.name, "German to English");
+        assert_eq!(config.with_overrides(&["training.learning_rate=5e-4"]).expect("valid").training.learning_rate, 5e-4);
+        assert_eq!(config.with_overrides(&["data.train=[\"a.de\", \"a.en\"]"]).expect("valid").data.train.len(), 2);
+        assert_eq!(config.with_overrides(&["card.name = German to English"]).expect("valid").card.name, "German to English");
+        let turned = config.with_overrides(&["data.source_column=2", "data.target_column=1"]).expect("valid together");
+        assert_eq!((turned.data.source_column, turned.data.target_column), (2, 1));
         for wrong in ["dropout", "=1", "training.=1", "training.dropout=high", "training.drop=0.1", "training.dropout=1\nfoo=2"] {
-            assert!(config.with_override(wrong).is_err(), "{wrong}");
+            assert!(config.with_overrides(&[wrong]).is_err(), "{wrong}");
         }
     }
 
@@ -251,7 +265,7 @@ mod tests {
         ) {
             let text = parts.concat();
             let default = TrainingConfig::default();
-            for config in [default.with_toml(&text), default.with_override(&text)].into_iter().flatten() {
+            for config in [default.with_toml(&text), default.with_overrides(&[&text])].into_iter().flatten() {
                 let printed = config.to_commented_toml().expect("in range");
                 prop_assert_eq!(&TrainingConfig::default().with_toml(&printed).expect("what was printed"), &config);
             }

@@ -1,7 +1,7 @@
 //! What a training run is made of: data, tokenizer, model, training, decoding and the card of the model that comes out.
 //!
 //! A configuration is put together in layers, each over the one before: [a preset](TrainingConfig::preset), a TOML file
-//! ([`TrainingConfig::with_toml`]) and single keys ([`TrainingConfig::with_override`]). Every key has a default, and
+//! ([`TrainingConfig::with_toml`]) and single keys ([`TrainingConfig::with_overrides`]). Every key has a default, and
 //! [`TrainingConfig::to_commented_toml`] prints all of them with what they mean.
 
 mod layers;

@@ -1,5 +1,6 @@
 //! The `heedful` program: arguments, progress and pictures; what it does is done by the libraries.
 
+mod arguments;
 mod columns;
 mod command;
 mod heat_map;

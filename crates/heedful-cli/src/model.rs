@@ -6,10 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use heedful_translate::bundle::Bundle;
 
-#[cfg(built_in_model)]
-const BUILT_IN: Option<&[u8]> = Some(include_bytes!("../models/de-en.safetensors"));
-#[cfg(not(built_in_model))]
-const BUILT_IN: Option<&[u8]> = None;
+const BUILT_IN: &[u8] = include_bytes!("../models/de-en.safetensors");
 
 /// Which model to use.
 #[derive(Debug, Args)]
@@ -33,7 +30,5 @@ pub fn open(path: &Path) -> Result<Bundle> {
 }
 
 pub fn built_in() -> Result<Bundle> {
-    let bytes =
-        BUILT_IN.context("this build of heedful has no model in it; name one with `--model FILE`, or train one with `heedful train`")?;
-    Bundle::from_bytes(bytes).context("the built-in model cannot be used")
+    Bundle::from_bytes(BUILT_IN).context("the built-in model cannot be used")
 }

@@ -242,6 +242,8 @@ fn own_text_goes_through_the_models_own_weights() {
 
 #[test]
 fn what_is_wrong_is_said_by_name() {
+    assert!(failure(&["translate", "--beam", "0", "x"], 2).contains("--beam"));
+    assert!(failure(&["evaluate", "--beam", "0", "x.tsv"], 2).contains("--beam"));
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -287,4 +289,15 @@ fn every_command_has_examples_in_its_help_and_completions_exist() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(printed(&["completions", shell]).contains("translate"));
     }
+}
+
+#[test]
+fn the_built_in_model_translates_and_says_where_each_word_came_from() {
+    let text = printed(&["translate", "Kannst du mir helfen, diesen Satz zu übersetzen?"]);
+    assert!(text.starts_with("Can you help me translate this sentence?\n"), "{text}");
+    for (target, source) in [("help", "helfen"), ("translate", "übersetzen"), ("sentence", "Satz")] {
+        let pair = |line: &str| line.split_whitespace().take(2).eq([target, source]);
+        assert!(text.lines().any(pair), "{target} does not come from {source}:\n{text}");
+    }
+    assert!(printed(&["info"]).contains("CC BY 2.0"));
 }

@@ -14,6 +14,7 @@ use heedful_translate::text::{normalise, words};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translator};
 use serde_json::{Value, json};
 
+use crate::arguments;
 use crate::columns::columns;
 use crate::model::ModelArgument;
 use crate::output::{self, Output};
@@ -46,7 +47,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// Hypotheses kept at each step; 1 is greedy [default: the model's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::at_least_one())]
     beam: Option<usize>,
     /// Ignore case
     #[arg(long)]

@@ -11,6 +11,7 @@ use heedful_translate::decode::{Reading, Sampling};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translation};
 use serde_json::json;
 
+use crate::arguments;
 use crate::model::ModelArgument;
 use crate::output::Output;
 use crate::picture;
@@ -57,10 +58,10 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     /// Hypotheses kept at each step; 1 is greedy [default: the model's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::at_least_one())]
     beam: Option<usize>,
     /// Print the N best translations of each line with their scores
-    #[arg(long, value_name = "N", conflicts_with_all = ["align", "alignments"])]
+    #[arg(long, value_name = "N", value_parser = arguments::at_least_one(), conflicts_with_all = ["align", "alignments"])]
     nbest: Option<usize>,
     /// Draw each word at random by its probability
     #[arg(long, conflicts_with = "beam")]

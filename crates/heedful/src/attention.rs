@@ -25,8 +25,9 @@ use crate::{Element, Options, Parallelism, QkvMut, Result, View, ViewMut};
 /// What [`Options`] may add, and in which order, is told there. Scores are never held for more than a tile: memory beyond the operands
 /// does not grow with the lengths. `lse` is what [`attend_backward`] and the [lenses](crate::lens) need.
 ///
-/// A query without a key to look at gets 0 and a log-sum-exp of `-inf`. With a `dim` of 0 every score is 0 before bias and mask. A NaN in a query or in a key or value that it looks at makes its
-/// row NaN. The result does not depend on the number of threads.
+/// A query without a key to look at gets 0 and a log-sum-exp of `-inf`. With a `dim` of 0 every score is 0 before bias and mask. A NaN in a
+/// query or in a key or value that it looks at makes its row NaN; a NaN or infinity in a *value* that it may not look at can do so too, where
+/// it shares a tile with values in sight, since 0 times NaN is NaN: put zeros into padding. The result does not depend on the number of threads.
 ///
 /// # Errors
 /// If shapes, lengths or options do not fit each other.

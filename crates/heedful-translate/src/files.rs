@@ -5,7 +5,10 @@ use std::path::Path;
 
 /// Writes a file beside `path`, brings it to the disk, and renames it to `path`: whoever opens `path`, and whenever the power
 /// goes, finds the old content or the new, never a part.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// If the folder cannot be made or the file cannot be written; what was at `path` is still there then.
+pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();

@@ -5,10 +5,10 @@ pub mod config;
 pub mod corpus;
 pub mod decode;
 pub mod evaluate;
+pub mod files;
 pub mod model;
 pub mod text;
 pub mod train;
 pub mod translator;
 
-mod files;
 mod random;

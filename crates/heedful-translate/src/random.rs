@@ -1,15 +1,10 @@
 //! Randomness as a pure function of numbers, so that nothing about it has to be stored to resume.
 
+use heedful_nn::dropout::mix as finalise;
+
 /// A well-mixed 64-bit number that depends on each of `parts` and on their order (SplitMix64's finaliser, Steele et al. 2014).
 pub(crate) fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0, |state, &part| finalise(state.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ finalise(part)))
-}
-
-fn finalise(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// A number in `[0, 1)`, uniform if `bits` are.

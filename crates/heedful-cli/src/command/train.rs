@@ -10,6 +10,7 @@ use clap::Args;
 use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
 use heedful_translate::config::{PRESETS, TrainingConfig};
 use heedful_translate::corpus::{Columns, Report};
+use heedful_translate::files::write_atomically;
 use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, prepare};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -139,9 +140,7 @@ fn with_file(config: &TrainingConfig, path: &Path) -> Result<TrainingConfig> {
 
 fn write_config(config: &TrainingConfig) -> Result<()> {
     let path = config.training.output.join(CONFIG);
-    std::fs::create_dir_all(&config.training.output)
-        .and_then(|()| std::fs::write(&path, config.to_commented_toml().unwrap_or_default()))
-        .with_context(|| format!("writing {}", path.display()))
+    write_atomically(&path, config.to_commented_toml()?.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Writes the model file with the best weights.

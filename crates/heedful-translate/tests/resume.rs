@@ -55,7 +55,8 @@ fn config(folder: &Path, run: &str, model: &str) -> TrainingConfig {
 }
 
 const MODELS: [&str; 3] = [
-    "[model]\ntype = \"transformer\"\ndim = 16\nfeed_forward = 24\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\n",
+    "[model]\ntype = \"transformer\"\ndim = 16\nfeed_forward = 24\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\n
+     [training]\nconcatenate = 0.3\nbpe_dropout = 0.2\n",
     "[model]\ntype = \"rnn_attention\"\nembedding = 8\nhidden = 12\n",
     "[model]\ntype = \"rnn\"\nembedding = 8\nhidden = 12\n",
 ];
@@ -118,6 +119,9 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(matches!(prepare(&settings, false), Err(TrainError::Exists { .. })));
     let mut other = settings.clone();
     other.training.seed = 99;
+    assert!(refused(&other, true).contains("other settings"));
+    let mut other = settings.clone();
+    other.training.bpe_dropout = 0.1;
     assert!(refused(&other, true).contains("other settings"));
     let mut other = settings.clone();
     other.training.output = folder.path().join("nowhere");

@@ -149,6 +149,8 @@ fn check_training(training: &RunConfig) -> Result<(), ConfigError> {
     within("training.shards", training.shards, 1, 4096)?;
     within("training.label_smoothing", training.label_smoothing, 0.0, 0.99)?;
     within("training.dropout", training.dropout, 0.0, 0.99)?;
+    within("training.concatenate", training.concatenate, 0.0, 1.0)?;
+    within("training.bpe_dropout", training.bpe_dropout, 0.0, 1.0)?;
     within("training.learning_rate", training.learning_rate, 1e-9, 100.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 100.0)?;
     within("training.clip", training.clip, 0.0, 1e9)?;

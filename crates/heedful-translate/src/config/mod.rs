@@ -146,6 +146,10 @@ pub struct RunConfig {
     pub label_smoothing: f32,
     /// The probability with which an activation is dropped.
     pub dropout: f32,
+    /// The share of the pairs that are joined with another one, drawn anew in each epoch: see [`Augmentation`](crate::corpus::Augmentation).
+    pub concatenate: f32,
+    /// The probability with which a merge is left out when a training sentence is segmented, anew in each epoch.
+    pub bpe_dropout: f32,
     /// The highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f32,
     /// What follows the warm-up.
@@ -185,6 +189,8 @@ impl Default for RunConfig {
             shards: 4,
             label_smoothing: 0.1,
             dropout: 0.1,
+            concatenate: 0.0,
+            bpe_dropout: 0.0,
             learning_rate: 0.001,
             schedule: ScheduleConfig::InverseSqrt,
             warmup: 1000,

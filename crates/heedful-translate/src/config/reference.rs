@@ -48,6 +48,8 @@ const MEANING: &[(&str, &str)] = &[
     ("training.shards", "parts of a batch that run at the same time; the result depends on it, but not on the number of threads"),
     ("training.label_smoothing", "probability mass of each target that is spread over the vocabulary"),
     ("training.dropout", "probability with which an activation is dropped"),
+    ("training.concatenate", "share of the pairs that another pair is joined to, so that several sentences in a row are learnt too"),
+    ("training.bpe_dropout", "probability with which a merge is left out when a training sentence is segmented (0.1 is usual)"),
     ("training.learning_rate", "the highest, reached at the end of the warm-up"),
     ("training.schedule", "after the warm-up: constant, inverse_sqrt or linear (down to zero at the last update)"),
     ("training.warmup", "updates over which the learning rate grows from zero"),

@@ -15,6 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod augment;
 mod batches;
 mod clean;
 mod encode;
@@ -25,6 +26,7 @@ mod references;
 mod report;
 mod split;
 
+pub use augment::Augmentation;
 pub use batches::batches;
 pub use clean::{Cleaning, clean};
 pub use encode::{EncodedPair, encode};

@@ -1,6 +1,7 @@
 //! Training: updates, validation, checkpoints, and going on where a run stopped.
 
 mod checkpoint;
+mod epochs;
 mod error;
 mod metrics;
 mod observer;

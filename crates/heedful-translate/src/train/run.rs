@@ -55,7 +55,7 @@ pub fn prepare(config: &TrainingConfig, resume: bool) -> Result<Prepared, TrainE
     let held_out_pairs = encode(&held_out, &tokenizer, longest, &mut validation_report);
     let validation = Validation::new(held_out_pairs, &group_references(&held_out), tokenizer.clone());
     let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));
-    let trainer = Trainer::new(config.training.clone(), model, pairs, validation, resume)?;
+    let trainer = Trainer::new(config.training.clone(), model, pairs, tokenizer.clone(), validation, resume)?;
     Ok(Prepared { trainer, tokenizer, training_report, validation_report })
 }
 

@@ -8,13 +8,16 @@ use heedful_nn::optimiser::Adam;
 use serde_json::json;
 
 use super::checkpoint::{self, Identity};
+use super::epochs::Epochs;
 use super::metrics::Metrics;
 use super::{
     Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, ValidationReport, Workers,
 };
 use crate::config::{Criterion, RunConfig, ScheduleConfig};
-use crate::corpus::{EncodedPair, batches};
+use crate::corpus::{Augmentation, EncodedPair};
 use crate::model::Model;
+use crate::model::transformer::MAX_POSITIONS;
+use crate::text::Tokenizer;
 
 /// A run without a single finite gradient in this many updates has diverged.
 const MOST_SKIPPED: usize = 20;
@@ -25,7 +28,7 @@ const METRICS_EVERY: u64 = 10;
 pub struct Trainer {
     config: RunConfig,
     model: Box<dyn Model>,
-    pairs: Vec<EncodedPair>,
+    epochs: Epochs,
     validation: Validation,
     adam: Adam,
     workers: Workers,
@@ -47,7 +50,7 @@ pub struct Outcome {
 }
 
 impl Trainer {
-    /// A run in `config.output`. With `resume`, it goes on from the checkpoint there; without, there must be none.
+    /// A run in `config.output`; `tokenizer` is what `pairs` were encoded with. With `resume`, it goes on from the checkpoint there; without, there must be none.
     ///
     /// # Errors
     /// If settings make no sense, there is nothing to train on, or the folder does not fit what is asked.
@@ -55,6 +58,7 @@ impl Trainer {
         config: RunConfig,
         model: Box<dyn Model>,
         pairs: Vec<EncodedPair>,
+        tokenizer: Tokenizer,
         validation: Validation,
         resume: bool,
     ) -> Result<Self, TrainError> {
@@ -63,10 +67,16 @@ impl Trainer {
             return Err(TrainError::Empty("train on"));
         }
         let identity = identity(&config, model.as_ref(), &pairs);
+        let augmentation = Augmentation {
+            concatenate: config.concatenate,
+            bpe_dropout: config.bpe_dropout,
+            longest: MAX_POSITIONS.min(config.batch_tokens),
+        };
+        let epochs = Epochs::new(pairs, tokenizer, augmentation, config.batch_tokens, config.seed);
         let mut adam = Adam::new(model.parameters());
         adam.weight_decay = config.weight_decay;
         let workers = Workers::new(model.as_ref(), config.shards);
-        let mut trainer = Self { config, model, pairs, validation, adam, workers, progress: Progress::default(), identity };
+        let mut trainer = Self { config, model, epochs, validation, adam, workers, progress: Progress::default(), identity };
         let path = trainer.checkpoint_path();
         match (resume, path.exists()) {
             (true, _) => trainer.progress = checkpoint::load(&path, &trainer.identity, trainer.model.parameters_mut(), &mut trainer.adam)?,
@@ -95,10 +105,9 @@ impl Trainer {
         observer.observe(Event::Started {
             update: self.adam.updates(),
             parameters: self.model.parameters().values().len(),
-            pairs: self.pairs.len(),
+            pairs: self.epochs.pairs().len(),
         });
-        let lengths: Vec<[usize; 2]> = self.pairs.iter().map(|pair| [pair.source.len(), pair.target.len()]).collect();
-        let mut order = batches(&lengths, self.config.batch_tokens, &[self.config.seed, self.progress.epoch]);
+        self.epochs.begin(self.progress.epoch);
         let mut skipped = 0;
         let reason = loop {
             if let Some(reason) = self.ended() {
@@ -107,13 +116,11 @@ impl Trainer {
             if observer.stop() {
                 break StopReason::Asked;
             }
-            if self.progress.batch == order.len() {
-                self.progress.epoch += 1;
-                self.progress.batch = 0;
-                order = batches(&lengths, self.config.batch_tokens, &[self.config.seed, self.progress.epoch]);
+            if self.progress.batch == self.epochs.len() {
+                self.next_epoch();
                 continue;
             }
-            let report = self.update(&order[self.progress.batch]);
+            let report = self.update();
             skipped = if report.gradient_norm.is_finite() { 0 } else { skipped + 1 };
             if skipped == MOST_SKIPPED {
                 return Err(TrainError::Diverged(skipped));
@@ -167,7 +174,15 @@ impl Trainer {
         self.model
     }
 
-    fn update(&mut self, batch: &[usize]) -> UpdateReport {
+    fn next_epoch(&mut self) {
+        let start = Instant::now();
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+        self.epochs.begin(self.progress.epoch);
+        self.progress.seconds += start.elapsed().as_secs_f64();
+    }
+
+    fn update(&mut self) -> UpdateReport {
         let start = Instant::now();
         let update = self.adam.updates() + 1;
         let learning_rate = self.config.learning_rate * self.schedule().factor(update);
@@ -178,7 +193,7 @@ impl Trainer {
             learning_rate,
             seed: self.config.seed,
         };
-        let batch: Vec<&EncodedPair> = batch.iter().map(|&i| &self.pairs[i]).collect();
+        let batch = self.epochs.batch(self.progress.batch);
         let step = self.workers.step(self.model.as_mut(), &mut self.adam, &batch, options);
         let seconds = start.elapsed().as_secs_f64();
         self.progress.batch += 1;
@@ -267,9 +282,9 @@ impl Trainer {
     fn done(&self) -> f64 {
         let c = &self.config;
         let share = |value: f64, limit: f64| if limit > 0.0 { value / limit } else { 0.0 };
-        let tokens_of_an_epoch: usize = self.pairs.iter().map(|pair| pair.target.len()).sum();
+        let epochs = self.progress.epoch as f64 + share(self.progress.batch as f64, self.epochs.len() as f64);
         [
-            share(self.progress.tokens as f64, c.epochs as f64 * tokens_of_an_epoch as f64),
+            share(epochs, c.epochs as f64),
             share(self.adam.updates() as f64, c.updates as f64),
             share(self.progress.seconds, c.minutes * 60.0),
         ]
@@ -296,6 +311,11 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
     if !(0.0..1.0).contains(&config.label_smoothing) {
         return setting("label_smoothing", config.label_smoothing.to_string(), "it is a probability mass in [0, 1)");
     }
+    for (name, value) in [("concatenate", config.concatenate), ("bpe_dropout", config.bpe_dropout)] {
+        if !(0.0..=1.0).contains(&value) {
+            return setting(name, value.to_string(), "it is a probability in [0, 1]");
+        }
+    }
     if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
         return setting("learning_rate", config.learning_rate.to_string(), "it must be above 0");
     }
@@ -315,7 +335,8 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
 fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Identity {
     let settings = json!({
         "seed": config.seed, "batch_tokens": config.batch_tokens, "shards": config.shards, "label_smoothing": config.label_smoothing,
-        "dropout": config.dropout, "learning_rate": config.learning_rate, "schedule": config.schedule, "warmup": config.warmup,
+        "dropout": config.dropout, "concatenate": config.concatenate, "bpe_dropout": config.bpe_dropout,
+        "learning_rate": config.learning_rate, "schedule": config.schedule, "warmup": config.warmup,
         "weight_decay": config.weight_decay, "clip": config.clip,
         "parameters": model.parameters().entries().iter().map(|e| (e.name.clone(), e.shape.clone())).collect::<Vec<_>>(),
     });

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
 use heedful_translate::config::{PRESETS, TrainingConfig};
 use heedful_translate::corpus::{Columns, Report};
 use heedful_translate::files::write_atomically;
-use heedful_translate::train::{CHECKPOINT, Event, Observer, Outcome, Prepared, StopReason, prepare};
+use heedful_translate::train::{CHECKPOINT, Event, Observer, Prepared, StopReason, prepare};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::columns::columns;
@@ -86,7 +85,7 @@ impl Arguments {
         let outcome = prepared.trainer.run(&mut progress)?;
         progress.bar.finish_and_clear();
         let path = config.training.output.join(MODEL);
-        save(prepared, &config, &outcome, &path)?;
+        prepared.into_bundle(&config)?.save(&path, config.training.storage)?;
         let folder = config.training.output.display();
         let how = match outcome.reason {
             StopReason::Limit => "reached its limit".to_owned(),
@@ -141,43 +140,6 @@ fn with_file(config: &TrainingConfig, path: &Path) -> Result<TrainingConfig> {
 fn write_config(config: &TrainingConfig) -> Result<()> {
     let path = config.training.output.join(CONFIG);
     write_atomically(&path, config.to_commented_toml()?.as_bytes()).with_context(|| format!("writing {}", path.display()))
-}
-
-/// Writes the model file with the best weights.
-fn save(prepared: Prepared, config: &TrainingConfig, outcome: &Outcome, path: &Path) -> Result<()> {
-    let Prepared { mut trainer, tokenizer, training_report, .. } = prepared;
-    trainer.take_best()?;
-    let report = trainer.evaluate()?;
-    let progress = trainer.progress().clone();
-    let training = format!(
-        "{} updates with {} target tokens of {} pairs in {:.0} minutes, seed {}; weights averaged over {} checkpoints",
-        outcome.updates,
-        progress.tokens,
-        training_report.kept,
-        outcome.seconds / 60.0,
-        config.training.seed,
-        progress.best.len().max(1),
-    );
-    let score = |metric: &str, value: f64| CardScore {
-        test_set: "validation set".to_owned(),
-        metric: metric.to_owned(),
-        value,
-        signature: "greedy, first reference, cased, 13a".to_owned(),
-    };
-    let card = Card {
-        name: config.card.name.clone(),
-        source_language: config.data.source_language.clone(),
-        target_language: config.data.target_language.clone(),
-        data: config.card.data.clone(),
-        licence: config.card.licence.clone(),
-        attribution: config.card.attribution.clone(),
-        training,
-        scores: report.map(|report| vec![score("BLEU", report.bleu), score("chrF", report.chrf)]).unwrap_or_default(),
-    };
-    let bundle_config = BundleConfig { model: config.model.clone(), decoding: config.decoding.clone() };
-    let bundle = Bundle { config: bundle_config, tokenizer, model: trainer.into_model(), card };
-    bundle.save(path, config.training.storage)?;
-    Ok(())
 }
 
 /// Shows a run on standard error: a bar on a terminal, and a line for each validation everywhere.

@@ -123,7 +123,7 @@ fn table_of(assignment: &str) -> Result<Table, ConfigError> {
 }
 
 fn check_data(data: &DataConfig) -> Result<(), ConfigError> {
-    for (key, files) in [("data.train", &data.train), ("data.valid", &data.valid)] {
+    for (key, files) in [("data.train", &data.train), ("data.valid", &data.valid), ("data.test", &data.test)] {
         if files.len() > 2 {
             let value = format!("a list of {} files", files.len());
             return Err(ConfigError::Range { key, value, expected: "one TSV file, or a source file and a target file".to_owned() });
@@ -155,14 +155,14 @@ fn check_training(training: &RunConfig) -> Result<(), ConfigError> {
     within("training.weight_decay", training.weight_decay, 0.0, 100.0)?;
     within("training.clip", training.clip, 0.0, 1e9)?;
     within("training.minutes", training.minutes, 0.0, 1e9)?;
-    within("training.validate_every", training.validate_every, 1, u64::MAX)?;
+    within("training.validate_minutes", training.validate_minutes, 0.0, 1e9)?;
     within("training.checkpoint_every", training.checkpoint_every, 1, u64::MAX)?;
     within("training.average", training.average, 1, 100)?;
-    if training.schedule == ScheduleConfig::Linear && training.updates == 0 {
+    if training.schedule == ScheduleConfig::Linear && training.updates == 0 && training.minutes == 0.0 {
         return Err(ConfigError::Range {
             key: "training.updates",
             value: "0".to_owned(),
-            expected: "above 0 for the linear schedule".to_owned(),
+            expected: "above 0 for the linear schedule, or `training.minutes` must be".to_owned(),
         });
     }
     Ok(())

@@ -44,6 +44,8 @@ pub struct DataConfig {
     pub train: Vec<PathBuf>,
     /// Validation pairs in the same form; none: the last [`Self::held_out`] pairs of the training data.
     pub valid: Vec<PathBuf>,
+    /// Test pairs in the same form, if there are any: what has a sentence in common with them is left out of training.
+    pub test: Vec<PathBuf>,
     /// How many training pairs are set aside for validation if `valid` is empty.
     pub held_out: usize,
     /// The TSV column that holds the source, counted from 1.
@@ -67,6 +69,7 @@ impl Default for DataConfig {
         Self {
             train: Vec::new(),
             valid: Vec::new(),
+            test: Vec::new(),
             held_out: 1000,
             source_column: 1,
             target_column: 2,
@@ -102,7 +105,7 @@ pub enum ScheduleConfig {
     /// With `1 / sqrt(update)` (Vaswani et al. 2017, section 5.3).
     #[default]
     InverseSqrt,
-    /// Straight down to zero at the last update; needs a limit of updates.
+    /// Straight down to zero at the end of the run; needs a limit of updates or of minutes.
     Linear,
 }
 
@@ -166,8 +169,10 @@ pub struct RunConfig {
     pub updates: u64,
     /// Stop after this many minutes of training; 0 is no limit.
     pub minutes: f64,
-    /// Updates between validations.
+    /// Updates between validations; 0 leaves it to [`Self::validate_minutes`].
     pub validate_every: u64,
+    /// Minutes of training between validations; 0 leaves it to [`Self::validate_every`].
+    pub validate_minutes: f64,
     /// Stop after this many validations in a row without a new best; 0 is never.
     pub patience: u64,
     /// What the best validation is.
@@ -200,6 +205,7 @@ impl Default for RunConfig {
             updates: 0,
             minutes: 0.0,
             validate_every: 500,
+            validate_minutes: 0.0,
             patience: 10,
             keep_best: Criterion::Bleu,
             average: 5,

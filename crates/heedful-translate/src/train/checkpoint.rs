@@ -20,6 +20,7 @@ const FORMAT: &str = "heedful checkpoint 1";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     /// The pass over the data, from 0.
     pub epoch: u64,
@@ -29,6 +30,14 @@ pub struct Progress {
     pub tokens: u64,
     /// Seconds spent on updates and validation.
     pub seconds: f64,
+    /// The part of [`Self::seconds`] that was spent on validation.
+    pub validation_seconds: f64,
+    /// Processor seconds spent on both, over all threads: unlike [`Self::seconds`], hardly longer when a machine has other work too.
+    pub cpu_seconds: f64,
+    /// The update after which the last validation was made.
+    pub validated: u64,
+    /// [`Self::seconds`] at its end.
+    pub validated_at: f64,
     /// Validations in a row without a new best.
     pub stale: u64,
     /// The best validations so far, best first, as many as are averaged.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod epochs;
 mod error;
+mod finish;
 mod metrics;
 mod observer;
 mod run;
@@ -13,7 +14,7 @@ mod validation;
 pub use checkpoint::{Best, CHECKPOINT, Progress};
 pub use error::TrainError;
 pub use observer::{Event, Observer, Silent, StopReason, UpdateReport};
-pub use run::{Prepared, prepare};
+pub use run::{Prepared, TOKENIZER, TrainingText, load_tokenizer, prepare};
 pub use step::{StepOptions, StepReport, Workers};
 pub use trainer::{Outcome, Trainer};
 pub use validation::{Validation, ValidationReport};

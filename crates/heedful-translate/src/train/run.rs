@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{TrainError, Trainer, Validation};
-use crate::config::TrainingConfig;
+use crate::config::{DataConfig, TrainingConfig};
 use crate::corpus::{Cleaning, Columns, Files, Pair, Report, clean, encode, group_references, read, split};
 use crate::files::write_atomically;
 use crate::model::transformer::MAX_POSITIONS;
@@ -34,29 +34,75 @@ pub fn prepare(config: &TrainingConfig, resume: bool) -> Result<Prepared, TrainE
     if !resume && super::trainer::is_run(folder) {
         return Err(TrainError::Exists { path: folder.clone() });
     }
-    let data = &config.data;
-    let cleaning = Cleaning { max_words: data.max_words, max_ratio: data.max_ratio, drop_duplicates: data.drop_duplicates };
-    let (mut training_report, mut validation_report) = (Report::default(), Report::default());
-    let columns = Columns { source: data.source_column, target: data.target_column };
-    let training = read(&files("data.train", &data.train, columns)?, &mut training_report)?;
-    let (training, held_out) = if data.valid.is_empty() {
-        let split = split(training, data.held_out, config.training.seed);
-        (split.training, split.held_out)
-    } else {
-        (training, read(&files("data.valid", &data.valid, columns)?, &mut validation_report)?)
-    };
-    let training = clean(training, &cleaning, &[&held_out], &mut training_report);
-    if training.is_empty() {
-        return Err(TrainError::Empty("train on"));
+    let text = TrainingText::read(&config.data, config.training.seed)?;
+    let path = folder.join(TOKENIZER);
+    let tokenizer = if resume { load_tokenizer(&path)? } else { text.learn_tokenizer(config.tokenizer.vocabulary)? };
+    text.prepare(config, &tokenizer, resume)
+}
+
+/// The text that one or more runs learn from: read, cleaned, and apart from what is held out.
+pub struct TrainingText {
+    /// What to train on.
+    pub training: Vec<Pair>,
+    /// What to validate on.
+    pub held_out: Vec<Pair>,
+    /// What never to train on, beside that.
+    pub test: Vec<Pair>,
+    training_report: Report,
+    validation_report: Report,
+}
+
+impl TrainingText {
+    /// Reads and cleans; where no validation text is named, what is set aside follows from `seed`.
+    ///
+    /// # Errors
+    /// If text cannot be read or nothing is left of it.
+    pub fn read(data: &DataConfig, seed: u64) -> Result<Self, TrainError> {
+        let cleaning = Cleaning { max_words: data.max_words, max_ratio: data.max_ratio, drop_duplicates: data.drop_duplicates };
+        let (mut training_report, mut validation_report) = (Report::default(), Report::default());
+        let columns = Columns { source: data.source_column, target: data.target_column };
+        let training = read(&files("data.train", &data.train, columns)?, &mut training_report)?;
+        let (training, held_out) = if data.valid.is_empty() {
+            let split = split(training, data.held_out, seed);
+            (split.training, split.held_out)
+        } else {
+            (training, read(&files("data.valid", &data.valid, columns)?, &mut validation_report)?)
+        };
+        let test = if data.test.is_empty() { Vec::new() } else { read(&files("data.test", &data.test, columns)?, &mut Report::default())? };
+        let training = clean(training, &cleaning, &[&held_out, &test], &mut training_report);
+        if training.is_empty() {
+            return Err(TrainError::Empty("train on"));
+        }
+        Ok(Self { training, held_out, test, training_report, validation_report })
     }
-    let tokenizer = tokenizer(folder, &training, config.tokenizer.vocabulary, resume)?;
-    let longest = MAX_POSITIONS.min(config.training.batch_tokens);
-    let pairs = encode(&training, &tokenizer, longest, &mut training_report);
-    let held_out_pairs = encode(&held_out, &tokenizer, longest, &mut validation_report);
-    let validation = Validation::new(held_out_pairs, &group_references(&held_out), tokenizer.clone());
-    let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));
-    let trainer = Trainer::new(config.training.clone(), model, pairs, tokenizer.clone(), validation, resume)?;
-    Ok(Prepared { trainer, tokenizer, training_report, validation_report })
+
+    /// The tokenizer of both languages together.
+    ///
+    /// # Errors
+    /// If the vocabulary is too small.
+    pub fn learn_tokenizer(&self, vocabulary: usize) -> Result<Tokenizer, TrainError> {
+        let lines: Vec<&str> = self.training.iter().flat_map(|pair| [pair.source.as_str(), pair.target.as_str()]).collect();
+        Ok(Tokenizer::learn(&lines, vocabulary)?)
+    }
+
+    /// A run on this text, with the tokenizer written into its folder.
+    ///
+    /// # Errors
+    /// If settings make no sense or the run's folder does not fit.
+    pub fn prepare(&self, config: &TrainingConfig, tokenizer: &Tokenizer, resume: bool) -> Result<Prepared, TrainError> {
+        let path = config.training.output.join(TOKENIZER);
+        let (mut training_report, mut validation_report) = (self.training_report.clone(), self.validation_report.clone());
+        let longest = MAX_POSITIONS.min(config.training.batch_tokens);
+        let pairs = encode(&self.training, tokenizer, longest, &mut training_report);
+        let held_out_pairs = encode(&self.held_out, tokenizer, longest, &mut validation_report);
+        let validation = Validation::new(held_out_pairs, &group_references(&self.held_out), tokenizer.clone());
+        let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));
+        let trainer = Trainer::new(config.training.clone(), model, pairs, tokenizer.clone(), validation, resume)?;
+        if !resume {
+            write_atomically(&path, tokenizer.to_json().as_bytes()).map_err(|source| TrainError::Write { path, source })?;
+        }
+        Ok(Prepared { trainer, tokenizer: tokenizer.clone(), training_report, validation_report })
+    }
 }
 
 /// One path is a TSV file, two are a source and a target file.
@@ -68,14 +114,11 @@ fn files(key: &'static str, paths: &[PathBuf], columns: Columns) -> Result<Files
     }
 }
 
-fn tokenizer(folder: &Path, pairs: &[Pair], vocabulary: usize, resume: bool) -> Result<Tokenizer, TrainError> {
-    let path = folder.join(TOKENIZER);
-    if resume {
-        let json = std::fs::read_to_string(&path).map_err(|source| TrainError::Read { path, source })?;
-        return Ok(Tokenizer::from_json(&json)?);
-    }
-    let lines: Vec<&str> = pairs.iter().flat_map(|pair| [pair.source.as_str(), pair.target.as_str()]).collect();
-    let tokenizer = Tokenizer::learn(&lines, vocabulary)?;
-    write_atomically(&path, tokenizer.to_json().as_bytes()).map_err(|source| TrainError::Write { path, source })?;
-    Ok(tokenizer)
+/// The tokenizer of a run that was begun.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn load_tokenizer(path: &Path) -> Result<Tokenizer, TrainError> {
+    let json = std::fs::read_to_string(path).map_err(|source| TrainError::Read { path: path.to_owned(), source })?;
+    Ok(Tokenizer::from_json(&json)?)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use cpu_time::ProcessTime;
 use heedful_nn::Schedule;
 use heedful_nn::optimiser::Adam;
 use serde_json::json;
@@ -34,6 +35,14 @@ pub struct Trainer {
     workers: Workers,
     progress: Progress,
     identity: Identity,
+    ongoing: Option<Ongoing>,
+}
+
+/// What a run that was begun needs between two slices of it.
+struct Ongoing {
+    metrics: Metrics,
+    /// Updates in a row without a finite gradient.
+    skipped: usize,
 }
 
 /// How a run ended.
@@ -76,7 +85,7 @@ impl Trainer {
         let mut adam = Adam::new(model.parameters());
         adam.weight_decay = config.weight_decay;
         let workers = Workers::new(model.as_ref(), config.shards);
-        let mut trainer = Self { config, model, epochs, validation, adam, workers, progress: Progress::default(), identity };
+        let mut trainer = Self { config, model, epochs, validation, adam, workers, progress: Progress::default(), identity, ongoing: None };
         let path = trainer.checkpoint_path();
         match (resume, path.exists()) {
             (true, _) => trainer.progress = checkpoint::load(&path, &trainer.identity, trainer.model.parameters_mut(), &mut trainer.adam)?,
@@ -91,6 +100,11 @@ impl Trainer {
         self.model.as_ref()
     }
 
+    /// Updates in all.
+    pub fn updates(&self) -> u64 {
+        self.adam.updates()
+    }
+
     /// Where the run stands.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -101,51 +115,101 @@ impl Trainer {
     /// # Errors
     /// If a file cannot be written or the loss stays without a finite gradient.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        let mut metrics = Metrics::open(&self.config.output, self.adam.updates())?;
+        let outcome = self.run_while(observer, &mut |_| true)?;
+        Ok(outcome.expect("only a pause ends without an outcome"))
+    }
+
+    /// The same, but as soon as `wanted` says no after an update, the run pauses: nothing is written, and the next call goes on as if there had
+    /// been no pause. `None` says that it pauses; [`checkpoint`](Self::checkpoint) brings a paused run to the disk.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_while(
+        &mut self,
+        observer: &mut dyn Observer,
+        wanted: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<Option<Outcome>, TrainError> {
+        let mut ongoing = match self.ongoing.take() {
+            Some(ongoing) => ongoing,
+            None => self.begin(observer)?,
+        };
+        let reason = self.go_on(&mut ongoing, observer, wanted);
+        let Some(reason) = reason? else {
+            self.ongoing = Some(ongoing);
+            return Ok(None);
+        };
+        if reason != StopReason::Asked && self.progress.validated != self.adam.updates() {
+            self.validate(&mut ongoing.metrics, observer)?;
+        }
+        self.checkpoint(observer)?;
+        observer.observe(Event::Finished { reason });
+        Ok(Some(Outcome {
+            reason,
+            updates: self.adam.updates(),
+            best: self.progress.best.first().cloned(),
+            seconds: self.progress.seconds,
+        }))
+    }
+
+    fn begin(&mut self, observer: &mut dyn Observer) -> Result<Ongoing, TrainError> {
+        let metrics = Metrics::open(&self.config.output, self.adam.updates())?;
         observer.observe(Event::Started {
             update: self.adam.updates(),
             parameters: self.model.parameters().values().len(),
             pairs: self.epochs.pairs().len(),
         });
         self.epochs.begin(self.progress.epoch);
-        let mut skipped = 0;
-        let reason = loop {
+        Ok(Ongoing { metrics, skipped: 0 })
+    }
+
+    /// Updates until the run ends or pauses; `None` is a pause.
+    fn go_on(
+        &mut self,
+        ongoing: &mut Ongoing,
+        observer: &mut dyn Observer,
+        wanted: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<Option<StopReason>, TrainError> {
+        loop {
             if let Some(reason) = self.ended() {
-                break reason;
+                return Ok(Some(reason));
             }
             if observer.stop() {
-                break StopReason::Asked;
+                return Ok(Some(StopReason::Asked));
             }
             if self.progress.batch == self.epochs.len() {
                 self.next_epoch();
                 continue;
             }
             let report = self.update();
-            skipped = if report.gradient_norm.is_finite() { 0 } else { skipped + 1 };
-            if skipped == MOST_SKIPPED {
-                return Err(TrainError::Diverged(skipped));
+            ongoing.skipped = if report.gradient_norm.is_finite() { 0 } else { ongoing.skipped + 1 };
+            if ongoing.skipped == MOST_SKIPPED {
+                return Err(TrainError::Diverged(ongoing.skipped));
             }
             if report.update.is_multiple_of(METRICS_EVERY) {
-                metrics.append(&json!({
-                    "update": report.update, "epoch": report.epoch, "seconds": self.progress.seconds, "loss": report.loss,
+                ongoing.metrics.append(&json!({
+                    "update": report.update, "epoch": report.epoch, "seconds": self.progress.seconds,
+                    "cpu_seconds": self.progress.cpu_seconds, "loss": report.loss,
                     "tokens_per_second": report.tokens as f64 / report.seconds, "learning_rate": report.learning_rate,
                     "gradient_norm": report.gradient_norm,
                 }))?;
             }
             observer.observe(Event::Update(report));
-            if report.update.is_multiple_of(self.config.validate_every.max(1)) {
-                self.validate(&mut metrics, observer)?;
-                self.save(observer)?;
-            } else if self.config.checkpoint_every > 0 && report.update.is_multiple_of(self.config.checkpoint_every) {
-                self.save(observer)?;
+            if self.validation_is_due() {
+                self.validate(&mut ongoing.metrics, observer)?;
+                self.checkpoint(observer)?;
+            } else if report.update.is_multiple_of(self.config.checkpoint_every) {
+                self.checkpoint(observer)?;
             }
-        };
-        if reason != StopReason::Asked && !self.adam.updates().is_multiple_of(self.config.validate_every.max(1)) {
-            self.validate(&mut metrics, observer)?;
+            if !wanted(&self.progress) {
+                return Ok(None);
+            }
         }
-        self.save(observer)?;
-        observer.observe(Event::Finished { reason });
-        Ok(Outcome { reason, updates: self.adam.updates(), best: self.progress.best.first().cloned(), seconds: self.progress.seconds })
+    }
+
+    fn validation_is_due(&self) -> bool {
+        let minutes = self.config.validate_minutes;
+        self.adam.updates().is_multiple_of(self.config.validate_every)
+            || minutes > 0.0 && self.progress.seconds - self.progress.validated_at >= 60.0 * minutes
     }
 
     /// Puts the mean of the best weights into the model: what a bundle is made of. Without a validation, the weights stay the last ones.
@@ -175,17 +239,17 @@ impl Trainer {
     }
 
     fn next_epoch(&mut self) {
-        let start = Instant::now();
+        let clocks = Clocks::start();
         self.progress.epoch += 1;
         self.progress.batch = 0;
         self.epochs.begin(self.progress.epoch);
-        self.progress.seconds += start.elapsed().as_secs_f64();
+        clocks.add_to(&mut self.progress);
     }
 
     fn update(&mut self) -> UpdateReport {
-        let start = Instant::now();
+        let clocks = Clocks::start();
         let update = self.adam.updates() + 1;
-        let learning_rate = self.config.learning_rate * self.schedule().factor(update);
+        let learning_rate = self.config.learning_rate * self.schedule_factor(update);
         let options = StepOptions {
             dropout: self.config.dropout,
             label_smoothing: self.config.label_smoothing,
@@ -195,10 +259,9 @@ impl Trainer {
         };
         let batch = self.epochs.batch(self.progress.batch);
         let step = self.workers.step(self.model.as_mut(), &mut self.adam, &batch, options);
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = clocks.add_to(&mut self.progress);
         self.progress.batch += 1;
         self.progress.tokens += step.loss.tokens as u64;
-        self.progress.seconds += seconds;
         UpdateReport {
             update,
             epoch: self.progress.epoch,
@@ -212,7 +275,7 @@ impl Trainer {
     }
 
     fn validate(&mut self, metrics: &mut Metrics, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let start = Instant::now();
+        let clocks = Clocks::start();
         let Some(report) = self.validation.evaluate(self.model.as_ref())? else { return Ok(()) };
         let update = self.adam.updates();
         let score = match self.config.keep_best {
@@ -222,9 +285,12 @@ impl Trainer {
         let best = self.progress.best.first().is_none_or(|best| score > best.score);
         self.progress.stale = if best { 0 } else { self.progress.stale + 1 };
         self.keep(Best { update, score })?;
-        self.progress.seconds += start.elapsed().as_secs_f64();
+        self.progress.validation_seconds += clocks.add_to(&mut self.progress);
+        self.progress.validated = update;
+        self.progress.validated_at = self.progress.seconds;
         metrics.append(&json!({
-            "update": update, "epoch": self.progress.epoch, "seconds": self.progress.seconds, "tokens": self.progress.tokens,
+            "update": update, "epoch": self.progress.epoch, "seconds": self.progress.seconds, "cpu_seconds": self.progress.cpu_seconds,
+            "tokens": self.progress.tokens,
             "validation": { "loss": report.loss, "bleu": report.bleu, "chrf": report.chrf },
         }))?;
         observer.observe(Event::Validated { update, report, best });
@@ -239,11 +305,15 @@ impl Trainer {
         }
         checkpoint::save_weights(&self.best_path(&new), self.model.parameters())?;
         self.progress.best.insert(place, new);
-        // Weights that fell out are removed only after the checkpoint that no longer names them is on the disk: see `save`.
+        // Weights that fell out are removed only after the checkpoint that no longer names them is on the disk: see `checkpoint`.
         Ok(())
     }
 
-    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    /// Writes where the run stands, so that it can go on from there another day.
+    ///
+    /// # Errors
+    /// If the file cannot be written; an older checkpoint is still there then.
+    pub fn checkpoint(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let out = self.progress.best.split_off(self.progress.best.len().min(self.config.average.max(1)));
         let path = self.checkpoint_path();
         checkpoint::save(&path, &self.identity, &self.progress, self.model.parameters(), &self.adam)?;
@@ -255,13 +325,19 @@ impl Trainer {
         Ok(())
     }
 
-    fn schedule(&self) -> Schedule {
+    fn schedule_factor(&self, update: u64) -> f32 {
         let warmup = self.config.warmup;
-        match self.config.schedule {
+        let schedule = match self.config.schedule {
             ScheduleConfig::Constant => Schedule::Constant,
             ScheduleConfig::InverseSqrt => Schedule::InverseSquareRoot { warmup },
-            ScheduleConfig::Linear => Schedule::Linear { warmup, total: self.config.updates },
-        }
+            ScheduleConfig::Linear if self.config.updates > 0 => Schedule::Linear { warmup, total: self.config.updates },
+            // How many updates there will be is not known: the share of the minutes that are left takes their place.
+            ScheduleConfig::Linear => {
+                let left = 1.0 - self.progress.seconds / (60.0 * self.config.minutes);
+                return (update as f64 / warmup.max(1) as f64).min(left.max(0.0)) as f32;
+            }
+        };
+        schedule.factor(update)
     }
 
     fn ended(&self) -> Option<StopReason> {
@@ -278,8 +354,8 @@ impl Trainer {
         }
     }
 
-    /// How much of the run is done, by the limit that will be reached first.
-    fn done(&self) -> f64 {
+    /// How much of the run is done, in `[0, 1]`, by the limit that will be reached first.
+    pub fn done(&self) -> f64 {
         let c = &self.config;
         let share = |value: f64, limit: f64| if limit > 0.0 { value / limit } else { 0.0 };
         let epochs = self.progress.epoch as f64 + share(self.progress.batch as f64, self.epochs.len() as f64);
@@ -299,6 +375,26 @@ impl Trainer {
 
     fn best_path(&self, best: &Best) -> PathBuf {
         checkpoint::best_path(&self.config.output, best.update)
+    }
+}
+
+/// The time that passes, on the wall and in the processors.
+struct Clocks {
+    wall: Instant,
+    processors: ProcessTime,
+}
+
+impl Clocks {
+    fn start() -> Self {
+        Self { wall: Instant::now(), processors: ProcessTime::now() }
+    }
+
+    /// Adds what has passed since the start; the seconds on the wall.
+    fn add_to(&self, progress: &mut Progress) -> f64 {
+        let seconds = self.wall.elapsed().as_secs_f64();
+        progress.seconds += seconds;
+        progress.cpu_seconds += self.processors.elapsed().as_secs_f64();
+        seconds
     }
 }
 
@@ -322,8 +418,8 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
     if config.batch_tokens == 0 {
         return setting("batch_tokens", "0".to_owned(), "a batch needs at least one token");
     }
-    if config.schedule == ScheduleConfig::Linear && config.updates == 0 {
-        return setting("schedule", "linear".to_owned(), "it needs training.updates, the update at which the learning rate reaches zero");
+    if config.schedule == ScheduleConfig::Linear && config.updates == 0 && config.minutes <= 0.0 {
+        return setting("schedule", "linear".to_owned(), "it needs training.updates or training.minutes: at its end the learning rate is zero");
     }
     if config.epochs == 0 && config.updates == 0 && config.minutes <= 0.0 && config.patience == 0 {
         return setting("epochs", "0".to_owned(), "the run would never end: set epochs, updates, minutes or patience");

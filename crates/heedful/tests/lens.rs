@@ -1,6 +1,8 @@
 //! Every lens against the definition's weights, in all mask modes, over a batch and over packed sequences.
 
-use heedful::lens::Lens;
+use std::ops::Range;
+
+use heedful::lens::{Lens, Pool};
 use heedful::{Diagonal, Options, View, ViewMut, attend, attend_packed, reference};
 
 fn numbers(seed: u32, len: usize) -> Vec<f32> {
@@ -61,6 +63,54 @@ fn every_lens_equals_the_definition() {
         let tile = lens.tile(1, 2, 5..31, 3..75).unwrap();
         for (i, row) in (5..31).zip(tile.chunks(72)) {
             assert_eq!(row, &lens.row(1, 2, i).unwrap()[3..75], "tile of mode {mode}");
+        }
+        for b in 0..BATCH {
+            check_sums(&lens, &expected.weights, b, 1..2, mode);
+            check_sums(&lens, &expected.weights, b, 0..HEADS, mode);
+        }
+    }
+}
+
+/// The lenses that sum over queries or keys, of the mean over some heads.
+fn check_sums(lens: &Lens<'_>, weights: &[f64], b: usize, heads: Range<usize>, mode: usize) {
+    let mean = |i: usize, j: usize| {
+        let sum: f64 = heads.clone().map(|h| weights[((b * HEADS + h) * Q_LEN + i) * K_LEN + j]).sum();
+        sum / heads.len() as f64
+    };
+    let near = |got: &[f32], expected: &[f64]| {
+        assert_eq!(got.len(), expected.len());
+        got.iter().zip(expected).all(|(&a, &b)| (f64::from(a) - b).abs() < 1e-5 * (1.0 + b.abs()))
+    };
+    for j in 0..K_LEN {
+        let expected: Vec<f64> = (0..Q_LEN).map(|i| mean(i, j)).collect();
+        assert!(near(&lens.column(b, heads.clone(), j).unwrap(), &expected), "column {j} of mode {mode}");
+    }
+    let sums: Vec<f64> = (0..K_LEN).map(|j| (3..30).map(|i| mean(i, j)).sum()).collect();
+    assert!(near(&lens.column_sums(b, heads.clone(), 3..30).unwrap(), &sums), "column sums of mode {mode}");
+
+    let (x, y) = (numbers(8, Q_LEN), numbers(9, K_LEN));
+    let to_keys: Vec<f64> = (0..K_LEN).map(|j| (0..Q_LEN).map(|i| f64::from(x[i]) * mean(i, j)).sum()).collect();
+    assert!(near(&lens.to_keys(b, heads.clone(), &x).unwrap(), &to_keys));
+    let to_queries: Vec<f64> = (0..Q_LEN).map(|i| (0..K_LEN).map(|j| f64::from(y[j]) * mean(i, j)).sum()).collect();
+    assert!(near(&lens.to_queries(b, heads.clone(), &y).unwrap(), &to_queries));
+
+    for ([queries, keys], [rows, columns]) in [([0..Q_LEN, 0..K_LEN], [5, 7]), ([2..35, 7..80], [33, 1]), ([9..10, 3..70], [1, 67])] {
+        for pool in [Pool::Sum, Pool::Mean, Pool::Max] {
+            let mut expected = Vec::new();
+            for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+                let cut = |range: &Range<usize>, cell: usize, cells: usize| {
+                    range.start + cell * range.len() / cells..range.start + (cell + 1) * range.len() / cells
+                };
+                let (i, j) = (cut(&queries, r, rows), cut(&keys, c, columns));
+                let cell: Vec<f64> = i.flat_map(|i| j.clone().map(move |j| (i, j))).map(|(i, j)| mean(i, j)).collect();
+                expected.push(match pool {
+                    Pool::Sum => cell.iter().sum(),
+                    Pool::Mean => cell.iter().sum::<f64>() / cell.len() as f64,
+                    Pool::Max => cell.iter().copied().fold(0.0, f64::max),
+                });
+            }
+            let map = lens.pooled(b, heads.clone(), queries.clone(), keys.clone(), [rows, columns], pool).unwrap();
+            assert!(near(&map, &expected), "{pool:?} {queries:?} x {keys:?} of mode {mode}");
         }
     }
 }

@@ -1,4 +1,5 @@
 /** What the server is asked, as `crates/heedful-explorer/openapi.json` describes it. A saved page finds the answers in itself. */
+import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { recorded } from './recorded.ts';
 
@@ -29,7 +30,8 @@ export interface Attention {
   encoder: Heads | null; decoder: Heads | null; cross: Heads | null;
   matrices: { kind: Kind; layer: number; head: number; weights: number[][] }[];
 }
-export interface LessonProjection { weight: number[][]; bias: number[] | null; output: number[][] }
+export interface Projection { weight: number[][]; bias: number[] }
+export interface LessonAnswer { model: string; tokens: Token[]; words: string[]; dim: number; width: number; heads: number; head: number; x: number[][]; query: Projection; key: Projection; value: Projection }
 export interface MapInfo { id: string; name: string; model: string; state: 'queued' | 'reading' | 'pooling' | 'ready' | 'failed'; progress: number; error: string | null; tokens: number; layers: number; heads: number; tile: number; levels: number; pooled: boolean[][]; bytes: number; seconds: number }
 export interface MapTokens { start: number; tokens: { text: string; start: number; end: number }[] }
 export interface MapSearch { query: string; total: number; found: { start: number; end: number; before: string; match: string; after: string }[] }
@@ -81,8 +83,10 @@ export function use(key: string): () => void {
 
 /** The key for servers that listen beyond this machine; it never enters an address or a saved page. */
 let apiKey: string | null = null;
+const keyGiven = signal(0);
 export const setApiKey = (key: string) => {
   apiKey = key || null;
+  keyGiven.value++;
 };
 
 async function send(request: Request, signal?: AbortSignal): Promise<Response> {
@@ -150,7 +154,7 @@ export interface Answer<T> {
 }
 
 /** Asks when the request changes; what is no longer wanted is dropped, and the server stops computing it. */
-export function useAnswer<T>(request: Request | null, again = 0): Answer<T> {
+export function useAnswer<T>(request: Request | null): Answer<T> {
   const key = request && keyOf(request);
   const [answer, setAnswer] = useState<Answer<T> & { key: string | null }>({ data: null, error: null, status: 200, waiting: request !== null, key: null });
   useEffect(() => {
@@ -171,7 +175,7 @@ export function useAnswer<T>(request: Request | null, again = 0): Answer<T> {
       control.abort();
       unuse();
     };
-  }, [key, again]);
+  }, [key, keyGiven.value]);
   if (request === null) return { data: null, error: null, status: 200, waiting: false };
   return answer.key === key ? answer : { ...answer, error: null, waiting: true };
 }

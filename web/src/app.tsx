@@ -5,9 +5,13 @@ import { address, flag, link, open } from './address.ts';
 import { current } from './export/exportable.ts';
 import { FORMATS, save, type Format } from './export/files.ts';
 import { keyGroups, useKeys } from './keyboard.ts';
+import { Heads } from './heads/heads.tsx';
+import { Ladder } from './ladder/ladder.tsx';
 import { Lesson } from './lesson/lesson.tsx';
+import { MapView } from './map/map.tsx';
 import { recorded } from './recorded.ts';
 import { theme, toggleTheme } from './theme.ts';
+import { Translate } from './translate/translate.tsx';
 import { TableView } from './ui/tables.tsx';
 
 interface View {
@@ -18,7 +22,11 @@ interface View {
 }
 
 const VIEWS: View[] = [
-  { id: 'lesson', label: 'Lesson', says: 'How attention works, number by number', content: () => <Lesson /> },
+  { id: 'translate', label: 'Translate', says: 'why a word came out', content: () => <Translate /> },
+  { id: 'lesson', label: 'Lesson', says: 'how attention works, number by number', content: () => <Lesson /> },
+  { id: 'heads', label: 'Heads', says: 'which head looks where', content: () => <Heads /> },
+  { id: 'map', label: 'Map', says: 'a long text, from far and from near', content: () => <MapView /> },
+  { id: 'ladder', label: 'Ladder', says: 'what attention buys', content: () => <Ladder /> },
 ];
 
 const tables = flag('table');

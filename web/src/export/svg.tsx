@@ -20,11 +20,11 @@ export function fit(text: string, width: number, size: number): string {
   return `${text.slice(0, end)}…`;
 }
 
-/** The frame of a picture. `fixed` ones keep their size on the page; others fill the width they are given. */
-export function Svg({ width, height, palette, title, children, background }: { width: number; height: number; palette: Palette; title: string; children: ComponentChildren; background?: boolean }) {
+/** The frame of a picture. A live one has parts that can be focused, so it is a group; others are images. */
+export function Svg({ width, height, palette, title, children, background, live }: { width: number; height: number; palette: Palette; title: string; children: ComponentChildren; background?: boolean; live?: boolean }) {
   return (
-    <svg xmlns="http://www.w3.org/2000/svg" viewBox={`0 0 ${width} ${height}`} width={width} height={height} font-family={FONT} font-size="13" fill={palette.text} role="img" aria-label={title}>
-      <title>{title}</title>
+    <svg xmlns="http://www.w3.org/2000/svg" viewBox={`0 0 ${width} ${height}`} width={width} height={height} font-family={FONT} font-size="13" fill={palette.text} role={live ? 'group' : 'img'} aria-label={title}>
+      {!live && <title>{title}</title>}
       {background && <rect width={width} height={height} fill={palette.panel} />}
       {children}
     </svg>

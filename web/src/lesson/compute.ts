@@ -23,6 +23,7 @@ export interface Projections {
   query: Matrix;
   key: Matrix;
   value: Matrix;
+  biases?: { query: number[]; key: number[]; value: number[] };
 }
 
 export interface Setup {
@@ -66,9 +67,12 @@ export interface Result {
 export const ahead = (row: number, column: number) => column > row;
 
 function runHead(setup: Setup, projections: Projections | null): Head {
-  const q = projections ? multiply(setup.queries, projections.query) : setup.queries;
-  const k = projections ? multiply(setup.memory, projections.key) : setup.memory;
-  const v = projections ? multiply(setup.memory, projections.value) : setup.memory;
+  const project = (x: Matrix, name: 'query' | 'key' | 'value') => {
+    const bias = projections?.biases?.[name];
+    const y = projections ? multiply(x, projections[name]) : x;
+    return bias ? y.map((row) => row.map((number, c) => number + bias[c])) : y;
+  };
+  const [q, k, v] = [project(setup.queries, 'query'), project(setup.memory, 'key'), project(setup.memory, 'value')];
   const scores = multiply(q, transpose(k));
   const masked = setup.mask === 'before' ? scores.map((row, i) => row.map((s, j) => (ahead(i, j) ? -Infinity : s))) : null;
   const scaled = setup.scaled ? (masked ?? scores).map((row) => row.map((s) => s / Math.sqrt(k[0].length))) : null;

@@ -1,23 +1,27 @@
 /** The lesson: the story before attention and its four mechanisms, as a player. One row first, then all. */
 import { useEffect } from 'preact/hooks';
 import { address, change, choice, flag, integer, text } from '../address.ts';
+import { get, post, useAnswer, type LessonAnswer, type Models } from '../api.ts';
 import type { DataTable } from '../export/exportable.ts';
 import { useExportable } from '../export/exportable.ts';
 import { number } from '../format.ts';
 import { useKeys } from '../keyboard.ts';
 import { palette } from '../theme.ts';
 import { Icon, Segmented, Select, Toggle } from '../ui/controls.tsx';
+import { Refusal } from '../ui/refusal.tsx';
 import { StagePicture, WordByWord } from './figure.tsx';
 import { Formula } from './formula.tsx';
 import { MatrixTable } from './matrix.tsx';
 import { mechanism } from './mechanism.ts';
 import { CHAPTERS, MOST_WORDS, WEIGHT_LABELS, WEIGHTS, asking, edited, lectureSentence, sentence, set, settings, undoEdits, type ChapterId, type Settings } from './state.ts';
 import { story } from './story.ts';
-import type { Block, Stage, Tensor } from './tensor.ts';
+import type { Block, Chapter, Stage, Tensor } from './tensor.ts';
 
-const LABELS: Record<ChapterId, string> = { story: 'The story', simplified: '1 Simplified', trainable: '2 Trainable', causal: '3 Causal', heads: '4 Multi-head', cross: 'Self and cross' };
+const LABELS: Record<ChapterId, string> = { story: 'The story', simplified: '1 Simplified', trainable: '2 Trainable', causal: '3 Causal', heads: '4 Multi-head', cross: 'Self and cross', model: 'Your sentence' };
 
 const stageParam = text('stage');
+/** The sentence of the chapter that uses a trained model's weights. */
+const said = text('say');
 const row = integer('row', 1);
 const column = integer('column', 1);
 /** Rows that are shown: only the chosen one, those up to it, or all. */
@@ -30,9 +34,37 @@ function changeChapter(chapter: string) {
   change({ ...keep, chapter: chapter === 'simplified' ? null : chapter }, true);
 }
 
+/** The lesson; a chapter that needs a trained model's weights asks the server for them. */
 export function Lesson() {
   const s = settings();
-  const chapter = s.chapter === 'story' ? story() : mechanism(s);
+  const models = useAnswer<Models>(s.chapter === 'model' ? get('/api/models') : null);
+  const model = models.data?.models.find((m) => m.id === models.data?.default && m.attention.encoder) ?? models.data?.models.find((m) => m.attention.encoder);
+  const words = said.value || (model?.source?.code === 'de' ? 'Der Hund schläft unter dem Tisch .' : 'Your journey starts with one step');
+  const answer = useAnswer<LessonAnswer>(model ? post('/api/lesson', { model: model.id, text: words, head: s.head }) : null);
+  if (s.chapter !== 'model') return <Chapters s={s} chapter={s.chapter === 'story' ? story() : mechanism(s, null)} />;
+  return (
+    <>
+      {answer.data ? <Chapters s={s} chapter={mechanism(s, answer.data)} model={answer.data} /> : <ChapterBar chapter="model" />}
+      {models.data && !model && <p class="hint">None of the loaded models is a Transformer; this chapter needs one.</p>}
+      {models.error && <Refusal answer={models} />}
+      {answer.error && <Refusal answer={answer} />}
+      <div class="bar">
+        <label class="field words"><span class="label">Your sentence{model && `, with the weights of ${model.name}`}</span>
+          <input type="text" value={words} maxLength={300} onInput={(e) => (said.value = e.currentTarget.value)} /></label>
+      </div>
+    </>
+  );
+}
+
+function ChapterBar({ chapter }: { chapter: ChapterId }) {
+  return (
+    <div class="bar">
+      <Segmented label="Chapter" hideLabel value={chapter} options={CHAPTERS.map((value) => ({ value, label: LABELS[value] }))} onChange={changeChapter} />
+    </div>
+  );
+}
+
+function Chapters({ s, chapter, model }: { s: Settings; chapter: Chapter; model?: LessonAnswer }) {
   const at = Math.max(0, chapter.stages.findIndex((stage) => stage.id === stageParam.value));
   const stage = chapter.stages[at];
   const last = chapter.stages.length - 1;
@@ -76,10 +108,10 @@ export function Lesson() {
     { keys: [' '], does: 'play or pause', run: play },
     { keys: ['ArrowRight', 'n'], does: 'next step', run: () => void forward() },
     { keys: ['ArrowLeft', 'p'], does: 'step before', run: back },
-    { keys: ['ArrowDown'], does: 'next row (in a matrix, arrows move between cells)', run: () => chooseRow(Math.min(sentence().length - 1, row.value + 1)) },
+    { keys: ['ArrowDown'], does: 'next row (in a matrix, arrows move between cells)', run: () => chooseRow(Math.min((stage.blocks[0]?.tensor.rows.length ?? 1) - 1, row.value + 1)) },
     { keys: ['ArrowUp'], does: 'row before', run: () => chooseRow(Math.max(0, row.value - 1)) },
     { keys: ['a'], does: 'one row or all rows', run: () => (rows.value = rows.value === 'all' ? 'one' : 'all') },
-    { keys: ['1', '2', '3', '4', '5', '6'], does: 'chapter', run: (e) => changeChapter(CHAPTERS[Number(e.key) - 1]) },
+    { keys: ['0', '1', '2', '3', '4', '5', '6'], does: 'chapter', run: (e) => changeChapter(CHAPTERS[Number(e.key)]) },
   ]);
 
   const tensors = [...chapter.inputs, ...chapter.stages.flatMap((each) => each.blocks.map((block) => block.tensor))];
@@ -93,11 +125,9 @@ export function Lesson() {
 
   return (
     <div class="lesson">
-      <div class="bar">
-        <Segmented label="Chapter" hideLabel value={s.chapter} options={CHAPTERS.map((value) => ({ value, label: LABELS[value] }))} onChange={changeChapter} />
-      </div>
-      {s.chapter !== 'story' && <Options s={s} />}
-      <div class="lesson-body">
+      <ChapterBar chapter={s.chapter} />
+      {s.chapter !== 'story' && <Options s={s} heads={model?.heads ?? 2} />}
+      <div class={`lesson-body${stage.blocks.length > 1 ? ' two' : ''}`}>
         <div class="prose">
           <p class="step">Step {at + 1} of {chapter.stages.length}</p>
           <h2>{stage.title}</h2>
@@ -109,7 +139,7 @@ export function Lesson() {
         </div>
       </div>
       <Player stages={chapter.stages} at={at} goTo={goTo} back={back} forward={forward} play={play} restart={restart} chooseRow={chooseRow} />
-      <details class="inputs" open={inputsOpen.value} onToggle={(e) => e.currentTarget.open !== inputsOpen.value && (inputsOpen.value = e.currentTarget.open)}>
+      {!model && <details class="inputs" open={inputsOpen.value} onToggle={(e) => e.currentTarget.open !== inputsOpen.value && (inputsOpen.value = e.currentTarget.open)}>
         <summary>Numbers you can change{edited() > 0 && <span class="badge">{edited()} changed</span>}</summary>
         <div class="inputs-row">
           <Words label="The sentence" parameter="words" words={sentence()} standard={lectureSentence} />
@@ -119,7 +149,7 @@ export function Lesson() {
         <div class="scroll inputs-matrices" tabIndex={0} role="region" aria-label="Inputs">
           {chapter.inputs.map((t) => <MatrixTable key={t.id} tensor={t} />)}
         </div>
-      </details>
+      </details>}
     </div>
   );
 }
@@ -128,26 +158,28 @@ function asTable(t: Tensor): DataTable {
   return { title: t.title, columns: ['', ...t.columns], rows: t.values.map((r, i) => [t.rows[i], ...r.map((x) => (Number.isFinite(x) ? x : number(x)))]) };
 }
 
-function Options({ s }: { s: Settings }) {
-  const trainable = s.chapter !== 'simplified';
+function Options({ s, heads }: { s: Settings; heads: number }) {
+  const own = s.chapter === 'model';
+  const trainable = s.chapter !== 'simplified' && !own;
+  const masked = s.chapter === 'causal' || s.chapter === 'heads';
   return (
     <div class="bar options">
       {s.chapter === 'heads' && (
         <Segmented label="Heads" value={s.heads} onChange={(heads) => set('heads', heads)}
           options={[{ value: 'one', label: 'one head' }, { value: 'stacked', label: 'stacked' }, { value: 'split', label: 'split' }]} />
       )}
-      {s.chapter === 'heads' && s.heads !== 'one' && (
-        <Segmented label="Look at head" value={String(s.head)} onChange={(head) => set('head', Number(head))} options={[{ value: '0', label: '1' }, { value: '1', label: '2' }]} />
+      {(own || (s.chapter === 'heads' && s.heads !== 'one')) && (
+        <Segmented label="Look at head" value={String(s.head)} onChange={(head) => set('head', Number(head))} options={Array.from({ length: heads }, (_, h) => ({ value: String(h), label: String(h + 1) }))} />
       )}
       {s.chapter === 'simplified' && (
         <Segmented label="Normalise by" value={s.normalise} onChange={(normalise) => set('normalise', normalise)} options={[{ value: 'softmax', label: 'softmax' }, { value: 'sum', label: 'sum' }]} />
       )}
-      {(s.chapter === 'causal' || s.chapter === 'heads') && (
+      {(masked || own) && (
         <Segmented label="Causal mask" value={s.mask} onChange={(mask) => set('mask', mask)}
           options={[{ value: 'none', label: 'none' }, { value: 'before', label: 'before softmax' }, { value: 'after', label: 'after softmax' }]} />
       )}
-      {trainable && <Toggle label="scale by √d" on={s.scaled} onChange={(on) => set('scaled', on)} />}
-      {(s.chapter === 'causal' || s.chapter === 'heads') && <Toggle label="dropout" on={s.dropout} onChange={(on) => set('dropout', on)} />}
+      {(trainable || own) && <Toggle label="scale by √d" on={s.scaled} onChange={(on) => set('scaled', on)} />}
+      {masked && <Toggle label="dropout" on={s.dropout} onChange={(on) => set('dropout', on)} />}
       {trainable && <Select label="Weights" value={s.weights} onChange={(weights) => set('weights', weights)} options={WEIGHTS.map((value) => ({ value, label: WEIGHT_LABELS[value] }))} />}
       {trainable && s.weights === 'own' && (
         <label class="field"><span class="label">Seed</span><input type="number" min="0" max="4294967295" value={s.seed} onInput={(e) => set('seed', Math.max(0, Math.floor(Number(e.currentTarget.value)) || 0))} /></label>
@@ -174,14 +206,16 @@ function BlockView({ block }: { block: Block }) {
             all: {},
           }[uses];
           return (
-            <>
+            <div class="operand" key={tensor.id + uses}>
               {sign && <span class="sign" aria-hidden="true">{sign}</span>}
-              <MatrixTable key={tensor.id} tensor={{ ...tensor, edits: undefined }} marked={marked} />
-            </>
+              <MatrixTable tensor={{ ...tensor, edits: undefined }} marked={marked} />
+            </div>
           );
         })}
-        <span class="sign" aria-hidden="true">=</span>
-        <MatrixTable tensor={block.tensor} shown={shown} chosen={chosen} onChoose={choose} />
+        <div class="operand">
+          <span class="sign" aria-hidden="true">=</span>
+          <MatrixTable tensor={block.tensor} shown={shown} chosen={chosen} onChoose={choose} />
+        </div>
       </div>
       <Formula lines={block.formula(chosen.row, chosen.column)} />
     </section>

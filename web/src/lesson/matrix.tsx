@@ -7,13 +7,16 @@ import { palette } from '../theme.ts';
 import { edit } from './state.ts';
 import type { Role, Tensor } from './tensor.ts';
 
+/** As many columns as can be read as numbers. */
+const MOST_COLUMNS = 16;
+
 export const roleColour = (role: Role, p: Palette) => (role === 'plain' ? p.muted : p[role]);
 
 /** From a number of the matrix to its colour. */
 export function cellColours(tensor: Tensor, p: Palette): (value: number) => string {
   const finite = tensor.values.flat().filter(Number.isFinite);
   const largest = Math.max(...finite.map(Math.abs), 1e-12);
-  if (!tensor.signed) return (x) => (tensor.role === 'weight' ? sequential('purple', p)((x / largest) * 0.85) : diverging(p, roleColour(tensor.role, p))((x / largest) * 0.55));
+  if (!tensor.signed) return (x) => (tensor.role === 'weight' ? sequential('purple', p)((x / largest) * 0.6) : diverging(p, roleColour(tensor.role, p))((x / largest) * 0.55));
   const negative = tensor.role === 'k' ? p.q : p.negative;
   const scale = diverging({ ...p, negative }, roleColour(tensor.role, p));
   return (x) => (Number.isFinite(x) ? scale((x / largest) * 0.5) : p.hidden);
@@ -55,13 +58,15 @@ export function MatrixTable({ tensor, marked, shown = () => true, chosen, onChoo
     onChoose(row, column);
     table.current?.querySelector<HTMLElement>(`[data-cell="${row}.${column}"]`)?.focus();
   };
+  // Wide matrices show colours alone; their numbers are in the formula, in the table view and on hovering.
+  const compact = tensor.columns.length > MOST_COLUMNS;
   return (
-    <table class="matrix" data-matrix={tensor.id} ref={table} role={onChoose ? 'grid' : undefined} onKeyDown={onChoose ? move : undefined}>
+    <table class={`matrix${compact ? ' compact' : ''}`} data-matrix={tensor.id} ref={table} role={onChoose ? 'grid' : undefined} onKeyDown={onChoose ? move : undefined}>
       <caption class={`role-${tensor.role}`}><MatrixName title={tensor.title} /></caption>
       <thead>
         <tr>
           <td />
-          {tensor.columns.map((c, i) => <th key={i} scope="col" class={chosen?.column === i ? 'at' : ''} title={c}>{c}</th>)}
+          {!compact && tensor.columns.map((c, i) => <th key={i} scope="col" class={chosen?.column === i ? 'at' : ''} title={c}>{c}</th>)}
         </tr>
       </thead>
       <tbody>
@@ -79,7 +84,7 @@ export function MatrixTable({ tensor, marked, shown = () => true, chosen, onChoo
                   style={background ? { backgroundColor: background, color: readableOn(background) } : {}}
                   tabIndex={onChoose ? (here ? 0 : -1) : undefined} aria-selected={onChoose ? here : undefined}
                   onClick={onChoose && (() => onChoose(r, c))}>
-                  {known ? number(x) : '·'}
+                  {compact ? <span class="unseen">{known ? number(x) : 'not yet'}</span> : known ? number(x) : '·'}
                 </td>
               );
             })}

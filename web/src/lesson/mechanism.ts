@@ -1,5 +1,7 @@
 /** The stages of the four mechanisms: simplified, trainable, causal, multi-head; and cross-attention beside self-attention. */
-import { ahead, run, split, type Head, type Matrix, type Projections, type Result, type Setup } from './compute.ts';
+import type { LessonAnswer } from '../api.ts';
+import { tokenLabel } from '../heads/weights.ts';
+import { ahead, run, split, transpose, type Head, type Matrix, type Projections, type Result, type Setup } from './compute.ts';
 import { name, plain, product, result, sum, value, type Part } from './formula.tsx';
 import { asking, askingVectors, dropoutFactors, inputVectors, parameters, sentence, type Settings } from './state.ts';
 import type { Block, Chapter, Operand, Role, Stage, Tensor } from './tensor.ts';
@@ -9,6 +11,8 @@ const dims = (n: number) => Array.from({ length: n }, (_, i) => String(i + 1));
 function tensor(id: string, title: string, role: Role, rows: string[], columns: string[], values: Matrix, more: Partial<Tensor> = {}): Tensor {
   return { id, title, role, rows, columns, values, signed: role !== 'weight', ...more };
 }
+
+const MOST_ROWS = 16;
 
 /** One side of the comparison: what asks, what is asked, and all that came out. */
 interface Side {
@@ -38,6 +42,19 @@ function side(s: Settings, cross: boolean): Side {
   return { prefix: cross ? 'cross.' : '', asks, asked, x, y, result: run(setup), heads, setup, joint };
 }
 
+/** The first layer of a trained encoder, one head of it, for a sentence of the reader's own. */
+function ofModel(s: Settings, answer: LessonAnswer): Side {
+  const words = answer.tokens.map(tokenLabel);
+  const { query, key, value } = answer;
+  const heads: Projections[] = [{
+    query: transpose(query.weight), key: transpose(key.weight), value: transpose(value.weight),
+    biases: { query: query.bias, key: key.bias, value: value.bias },
+  }];
+  const setup: Setup = { queries: answer.x, memory: answer.x, heads, scaled: s.scaled, mask: s.mask, normalise: 'softmax', dropout: null, output: null };
+  const x = tensor('x', 'input x', 'x', words, dims(answer.dim), answer.x);
+  return { prefix: '', asks: words, asked: words, x, y: x, result: run(setup), heads, setup, joint: null };
+}
+
 const dot = (a: number[], b: number[], aRole: Role, bRole: Role): Part[] =>
   sum(a.map((x, i) => product(value(aRole, x), value(bRole, b[i]), b[i] < 0)));
 
@@ -64,13 +81,14 @@ function blocks(s: Settings, of: Side, at: number): [string, Block][] {
       list.push([stage, {
         operands: [
           { tensor: input, uses: 'row' },
-          { tensor: make(`W_${stage}`, `W_${letter}`, role, dims(3), dims(w[0].length), w), uses: 'column', sign: '×' },
+          // A trained model's matrices have thousands of numbers: the formula names them, a table would drown the rest.
+          ...(w.length > MOST_ROWS ? [] : [{ tensor: make(`W_${stage}`, `W_${letter}`, role, dims(w.length), dims(w[0].length), w), uses: 'column' as const, sign: '×' }]),
         ],
         tensor: target,
         rowwise: queryLike,
         formula: (i, c) => [
           [...name(role, letter, input.rows[i]), `[${c + 1}] = `, ...name('x', 'x', input.rows[i]), ' · ', ...name(role, 'W', letter), `[·, ${c + 1}]`],
-          ['= ', ...dot(input.values[i], w.map((row) => row[c]), 'x', role)],
+          ['= ', ...dot(input.values[i], w.map((row) => row[c]), 'x', role), ...(of.heads![at].biases ? [' + b[', String(c + 1), ']'] : [])],
           ['= ', result(target.values[i][c])],
         ],
       }]);
@@ -219,11 +237,11 @@ const TEXT: Record<string, { label: string; title: string; text: (s: Settings) =
 };
 
 const COMPARE = [
-  'Left, self-attention: the sentence asks itself. Right, cross-attention: another sentence asks, here the translation so far; queries come from it, keys and values from the source. The arithmetic is the same.',
+  'In self-attention, left, the sentence asks itself. In cross-attention, right, another sentence asks, here the translation so far: queries come from it, keys and values from the source. The arithmetic is the same.',
 ];
 
-export function mechanism(s: Settings): Chapter {
-  const self = side(s, false);
+export function mechanism(s: Settings, answer: LessonAnswer | null): Chapter {
+  const self = answer ? ofModel(s, answer) : side(s, false);
   const sides = s.chapter === 'cross' ? [self, side({ ...s, mask: 'none' }, true)] : [self];
   const at = Math.min(s.head, self.result.heads.length - 1);
   const lists = sides.map((of) => blocks(s, of, at));
@@ -237,6 +255,7 @@ export function mechanism(s: Settings): Chapter {
 
 /** All that can be edited. */
 function inputs(s: Settings, sides: Side[]): Tensor[] {
+  if (s.chapter === 'model') return [];
   const list = [sides[0].y, ...sides.slice(1).map((of) => of.x)];
   const joint = sides[0].joint;
   joint?.heads.forEach((head, h) => {

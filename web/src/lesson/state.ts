@@ -3,7 +3,7 @@ import { address, change } from '../address.ts';
 import { transpose, type Matrix, type Projections } from './compute.ts';
 import { Twister } from './twister.ts';
 
-export const CHAPTERS = ['story', 'simplified', 'trainable', 'causal', 'heads', 'cross'] as const;
+export const CHAPTERS = ['story', 'simplified', 'trainable', 'causal', 'heads', 'cross', 'model'] as const;
 export type ChapterId = (typeof CHAPTERS)[number];
 
 export const WEIGHTS = ['v1', 'v2', 'causal', 'own'] as const;
@@ -34,6 +34,7 @@ const DEFAULTS: Record<ChapterId, Settings> = {
   trainable: { chapter: 'trainable', weights: 'v1', seed: 1, scaled: true, mask: 'none', normalise: 'softmax', dropout: false, heads: 'one', head: 0 },
   causal: { chapter: 'causal', weights: 'v2', seed: 1, scaled: true, mask: 'before', normalise: 'softmax', dropout: false, heads: 'one', head: 0 },
   heads: { chapter: 'heads', weights: 'causal', seed: 1, scaled: true, mask: 'before', normalise: 'softmax', dropout: false, heads: 'stacked', head: 0 },
+  model: { chapter: 'model', weights: 'v2', seed: 1, scaled: true, mask: 'none', normalise: 'softmax', dropout: false, heads: 'one', head: 0 },
   cross: { chapter: 'cross', weights: 'v2', seed: 1, scaled: true, mask: 'none', normalise: 'softmax', dropout: false, heads: 'one', head: 0 },
 };
 
@@ -53,7 +54,7 @@ export function settings(): Settings {
     normalise: one(get('normalise'), ['softmax', 'sum'], defaults.normalise),
     dropout: on('dropout', defaults.dropout),
     heads: one(get('heads'), ['one', 'stacked', 'split'], defaults.heads),
-    head: whole('head', defaults.head, 1),
+    head: whole('head', defaults.head, defaults.chapter === 'model' ? 63 : 1),
   };
 }
 

@@ -35,6 +35,7 @@ pub struct Arguments {
 enum Command {
     Translate(command::translate::Arguments),
     Train(command::train::Arguments),
+    Compare(command::compare::Arguments),
     Evaluate(command::evaluate::Arguments),
     Score(command::score::Arguments),
     Attend(command::attend::Arguments),
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Translate(arguments) => arguments.run(color),
         Command::Train(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
         Command::Evaluate(arguments) => arguments.run(),
         Command::Score(arguments) => arguments.run(color),
         Command::Attend(arguments) => arguments.run(color),

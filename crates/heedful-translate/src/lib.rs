@@ -1,6 +1,7 @@
-//! The translator as a library: corpora, tokenizer, models, training, decoding, evaluation, the model file.
+//! The translator as a library: corpora, tokenizer, models, training, decoding, evaluation, comparison, the model file.
 
 pub mod bundle;
+pub mod compare;
 pub mod config;
 pub mod corpus;
 pub mod decode;

@@ -1,6 +1,7 @@
 //! One file per subcommand: its arguments, their help, and the way from them to the libraries.
 
 pub mod attend;
+pub mod compare;
 pub mod completions;
 pub mod evaluate;
 pub mod info;

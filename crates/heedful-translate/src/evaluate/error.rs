@@ -30,6 +30,9 @@ pub enum Error {
         /// Whether words are counted from 1.
         from_one: bool,
     },
+    /// No ranges of sentence lengths.
+    #[error("\"{0}\" are no sentence lengths without gaps; write them as 1-10,11-20,21+")]
+    Buckets(String),
     /// An unknown name.
     #[error("\"{found}\" is no {kind}; choose one of {choices}")]
     Name {

@@ -18,24 +18,28 @@
 mod aer;
 mod bleu;
 mod bootstrap;
+mod buckets;
 mod chrf;
 mod error;
 mod links;
 mod segments;
 mod symmetrise;
 mod ter;
+mod test_set;
 mod text;
 mod tokenization;
 
 pub use aer::{AlignmentErrorRate, AlignmentQuality, ReferenceLinks, evaluate_alignments};
 pub use bleu::{Bleu, BleuScore, Smoothing};
 pub use bootstrap::{Comparison, Interval, compare};
+pub use buckets::Buckets;
 pub use chrf::ChrF;
 pub use error::{Error, Result};
 pub use links::{Link, Links, format_links, parse_links};
 pub use segments::{Bucket, Metric, Scorer, Segments, evaluate};
 pub use symmetrise::{Free, Symmetrisation, symmetrise};
 pub use ter::Ter;
+pub use test_set::{BucketScore, MetricScores, SAMPLES, SEED, TestSet};
 pub use tokenization::Tokenization;
 
 /// BLEU and chrF with their default settings, of translations whose sources have one or more references each: what training looks at.

@@ -129,13 +129,18 @@ impl<'s, S: Scorer + ?Sized> Segments<'s, S> {
             .zip(ends)
             .map(|(from, to)| {
                 let inside = |length: usize| length >= from && to.is_none_or(|to| length <= to);
-                let rows: Vec<Vec<f64>> =
-                    self.rows.iter().zip(lengths).filter(|&(_, &length)| inside(length)).map(|(row, _)| row.clone()).collect();
-                let part = Segments::new(self.scorer, rows);
+                let part = self.part(|sentence| inside(lengths[sentence]));
                 let score = if part.is_empty() { 0.0 } else { part.score() };
                 Bucket { from, to, sentences: part.len(), score, interval: part.interval(samples, seed) }
             })
             .collect())
+    }
+
+    /// The sentences that are wanted, as a corpus of their own.
+    #[must_use]
+    pub fn part(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let rows = self.rows.iter().enumerate().filter(|&(sentence, _)| wanted(sentence)).map(|(_, row)| row.clone()).collect();
+        Self { scorer: self.scorer, rows, reference_count: self.reference_count }
     }
 
     /// The sums over some sentences; one may occur more than once.

@@ -10,7 +10,7 @@ use super::TrainError;
 use crate::files::write_atomically;
 
 /// The file's name in a run's folder.
-pub(super) const METRICS: &str = "metrics.jsonl";
+pub const METRICS: &str = "metrics.jsonl";
 
 /// Appends to a run's metrics.
 pub(super) struct Metrics {

@@ -13,6 +13,7 @@ mod validation;
 
 pub use checkpoint::{Best, CHECKPOINT, Progress};
 pub use error::TrainError;
+pub use metrics::METRICS;
 pub use observer::{Event, Observer, Silent, StopReason, UpdateReport};
 pub use run::{Prepared, TOKENIZER, TrainingText, load_tokenizer, prepare};
 pub use step::{StepOptions, StepReport, Workers};

@@ -105,6 +105,11 @@ impl Trainer {
         self.adam.updates()
     }
 
+    /// Passes over the data, the current one counted as far as it went.
+    pub fn epochs(&self) -> f64 {
+        self.progress.epoch as f64 + self.progress.batch as f64 / self.epochs.len().max(1) as f64
+    }
+
     /// Where the run stands.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -419,7 +424,11 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
         return setting("batch_tokens", "0".to_owned(), "a batch needs at least one token");
     }
     if config.schedule == ScheduleConfig::Linear && config.updates == 0 && config.minutes <= 0.0 {
-        return setting("schedule", "linear".to_owned(), "it needs training.updates or training.minutes: at its end the learning rate is zero");
+        return setting(
+            "schedule",
+            "linear".to_owned(),
+            "it needs training.updates or training.minutes: at its end the learning rate is zero",
+        );
     }
     if config.epochs == 0 && config.updates == 0 && config.minutes <= 0.0 && config.patience == 0 {
         return setting("epochs", "0".to_owned(), "the run would never end: set epochs, updates, minutes or patience");

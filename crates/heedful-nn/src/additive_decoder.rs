@@ -19,6 +19,7 @@ use heedful::simd::dispatch;
 use rand_chacha::ChaCha8Rng;
 
 use crate::attention_step::{Attend, AttendBackward, Comparison, Sources};
+use crate::incremental::Imposed;
 use crate::packed::TimeMajor;
 use crate::product::{Matrix, add_product, add_product_strided};
 use crate::recurrent::{Cell, Recurrent, State, Step, StepBack, transpose};
@@ -220,6 +221,7 @@ impl AdditiveDecoder {
                 memory,
                 &saved.keys,
                 &layout.order()[..n],
+                &[],
                 &mut saved.rows[rows.start * stride..rows.end * stride],
                 Step { previous, memory: memory_state, tanh_memory, output: &mut output[range.clone()] },
                 &mut saved.weights[weight_range],
@@ -233,7 +235,7 @@ impl AdditiveDecoder {
     }
 
     /// One step of `sentences.len()` rows, of which row `i` looks at source sentence `sentences[i]`; `keys` are those of
-    /// [`keys`](Self::keys). The state is advanced in place.
+    /// [`keys`](Self::keys). The state is advanced in place. Rows look where they are told to by `imposed`.
     ///
     /// Returns the contexts `[n, M]` and the attention weights of each row over its source sentence, row after row.
     pub fn step(
@@ -243,6 +245,7 @@ impl AdditiveDecoder {
         memory: Memory<'_>,
         keys: &[f32],
         sentences: &[usize],
+        imposed: &[Imposed],
         embedded: &[f32],
         state: &mut State,
         workspace: &mut Workspace,
@@ -259,6 +262,7 @@ impl AdditiveDecoder {
             memory,
             keys,
             sentences,
+            imposed,
             &mut rows,
             Step { previous: &state.hidden, memory: &mut state.memory, tanh_memory: &mut tanh_memory, output: &mut output },
             &mut weights,
@@ -380,6 +384,7 @@ impl AdditiveDecoder {
         memory: Memory<'_>,
         keys: &[f32],
         sentences: &[usize],
+        imposed: &[Imposed],
         rows: &mut [f32],
         step: Step<'_>,
         weights: &mut [f32],
@@ -396,6 +401,7 @@ impl AdditiveDecoder {
         dispatch(Attend {
             sources: self.sources(memory, keys, sentences),
             comparison: self.comparison(parameters),
+            imposed,
             queries,
             query_stride,
             weights,
@@ -555,7 +561,7 @@ mod tests {
                     for row in layout.sentence_rows(position) {
                         let expected = textbook_weights(&decoder, &p, &state.hidden, source);
                         let embedded = &embedded[row * 3..][..3];
-                        let (c, weights) = decoder.step(&p, &prepared, memory, &keys, &[sentence], embedded, &mut state, &mut ws);
+                        let (c, weights) = decoder.step(&p, &prepared, memory, &keys, &[sentence], &[], embedded, &mut state, &mut ws);
                         let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
                         let expected: Vec<f32> = expected.iter().map(|&w| w as f32).collect();
                         assert!(near(&weights, &expected), "{score:?}: weights {weights:?}, formula {expected:?}");

@@ -4,6 +4,8 @@ use heedful::kernel::elementary::tanh;
 use heedful::kernel::lanes::{axpy, dot, softmax};
 use heedful::simd::{Isa, Op};
 
+use crate::incremental::Imposed;
+
 /// How a query `q` is compared with a key `k`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Comparison<'a> {
@@ -49,6 +51,7 @@ impl Sources<'_> {
 pub(crate) struct Attend<'a> {
     pub sources: Sources<'a>,
     pub comparison: Comparison<'a>,
+    pub imposed: &'a [Imposed],
     /// One query of `key_width` numbers every `query_stride`.
     pub queries: &'a [f32],
     pub query_stride: usize,
@@ -75,6 +78,7 @@ impl Op for Attend<'_> {
                     Comparison::Product => dot(isa, query, sources.key(first + j)),
                 };
             }
+            Imposed::add(self.imposed, i, weights);
             softmax(isa, weights);
             context.fill(0.0);
             for (j, &weight) in weights.iter().enumerate() {

@@ -82,21 +82,45 @@ pub struct Look {
     pub memory: Range<usize>,
 }
 
+/// A look that is imposed on a step: `bias` is added to a row's scores, at every head, before the softmax.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imposed {
+    /// The row.
+    pub row: usize,
+    /// Positions in the row's source sentence, from 0; what lies beyond its end is ignored.
+    pub source: Range<usize>,
+    /// A large number leaves next to nothing for other positions.
+    pub bias: f32,
+}
+
+impl Imposed {
+    /// Adds the biases that `all` impose on `row` to its `scores`.
+    pub(crate) fn add(all: &[Self], row: usize, scores: &mut [f32]) {
+        for imposed in all.iter().filter(|imposed| imposed.row == row) {
+            for score in scores.iter_mut().take(imposed.source.end).skip(imposed.source.start) {
+                *score += imposed.bias;
+            }
+        }
+    }
+}
+
 impl CrossAttention {
     /// Keys and values of the memory, `[tokens, 2 dim]`: computed once, used by every step.
     pub fn project_memory(&self, parameters: &Parameters, memory: &[f32], workspace: &mut Workspace) -> Vec<f32> {
         self.key_value.forward(parameters, memory, workspace)
     }
 
-    /// `y [rows, dim]` of `x [rows, dim]`, each row looking at its own sentence.
+    /// `y [rows, dim]` of `x [rows, dim]`, each row looking at its own sentence, and where it is told to look by `imposed`.
     ///
-    /// `weights(row, head, p)` is told each row's and head's weights over its sentence, which sum to 1: `p = exp(q k / sqrt(head_dim) - lse)`.
+    /// `weights(row, head, p)` is told each row's and head's weights over its sentence, which sum to 1:
+    /// `p = exp(q k / sqrt(head_dim) + bias - lse)`.
     pub fn step(
         &self,
         parameters: &Parameters,
         x: &[f32],
         projected_memory: &[f32],
         looks: &[Look],
+        imposed: &[Imposed],
         mut weights: impl FnMut(usize, usize, &[f32]),
         workspace: &mut Workspace,
     ) -> Vec<f32> {
@@ -106,9 +130,19 @@ impl CrossAttention {
         let mut context = workspace.take(x.len());
         let mut lse = Vec::new();
         let mut p = Vec::new();
+        let mut bias = Vec::new();
         for look in looks {
             let (n, m) = (look.rows.len(), look.memory.len());
             lse.resize(heads * n, 0.0);
+            let mut options = serial();
+            bias.clear();
+            if imposed.iter().any(|imposed| look.rows.contains(&imposed.row)) {
+                bias.resize(n * m, 0.0);
+                for (row, bias) in look.rows.clone().zip(bias.chunks_exact_mut(m)) {
+                    Imposed::add(imposed, row, bias);
+                }
+                options = options.bias(View::contiguous(&bias, [1, 1, n, m]).expect(FITS));
+            }
             let queries = &queries[look.rows.start * dim..look.rows.end * dim];
             let memory = &projected_memory[look.memory.start * 2 * dim..look.memory.end * 2 * dim];
             let q = View::strided(queries, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
@@ -116,16 +150,21 @@ impl CrossAttention {
                 .map(|start| View::strided(&memory[start..], [1, heads, m, head_dim], [m * 2 * dim, head_dim, 2 * dim, 1]).expect(FITS));
             let context = &mut context[look.rows.start * dim..look.rows.end * dim];
             let out = ViewMut::strided(context, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
-            attend(q, k, v, &serial(), out, Some(&mut lse)).expect(FITS);
+            attend(q, k, v, &options, out, Some(&mut lse)).expect(FITS);
             for (i, row) in look.rows.clone().enumerate() {
                 for head in 0..heads {
                     let q = &queries[i * dim + head * head_dim..][..head_dim];
                     let scale = (head_dim as f32).powf(-0.5);
                     p.clear();
-                    p.extend(memory.chunks_exact(2 * dim).map(|k| {
-                        let score = heedful::kernel::slice::dot(q, &k[head * head_dim..][..head_dim]) * scale;
-                        (score - lse[head * n + i]).exp()
-                    }));
+                    p.extend(
+                        memory.chunks_exact(2 * dim).map(|k| heedful::kernel::slice::dot(q, &k[head * head_dim..][..head_dim]) * scale),
+                    );
+                    for (score, bias) in p.iter_mut().zip(bias.get(i * m..).unwrap_or_default()) {
+                        *score += bias;
+                    }
+                    for score in &mut p {
+                        *score = (*score - lse[head * n + i]).exp();
+                    }
                     weights(row, head, &p);
                 }
             }
@@ -185,8 +224,15 @@ mod tests {
         let looks = [Look { rows: 0..2, memory: 0..3 }, Look { rows: 2..3, memory: 3..7 }];
         let projected = layer.project_memory(&p, &memory, &mut workspace);
         let mut sums = Vec::new();
-        let y =
-            layer.step(&p, &x, &projected, &looks, |row, head, p| sums.push((row, head, p.len(), p.iter().sum::<f32>())), &mut workspace);
+        let y = layer.step(
+            &p,
+            &x,
+            &projected,
+            &looks,
+            &[],
+            |row, head, p| sums.push((row, head, p.len(), p.iter().sum::<f32>())),
+            &mut workspace,
+        );
         let (expected, _) = layer.forward(&p, &x, &[0, 2, 3], &memory, &[0, 3, 7], &mut workspace);
         assert!(close(&y, &expected));
         assert_eq!(
@@ -194,5 +240,17 @@ mod tests {
             [(0, 0, 3), (0, 1, 3), (1, 0, 3), (1, 1, 3), (2, 0, 4), (2, 1, 4)]
         );
         assert!(sums.iter().all(|s| (s.3 - 1.0).abs() < 1e-5), "{sums:?}");
+
+        // A row that is told to look at one position gets its value, and its neighbours are left alone.
+        let imposed = [Imposed { row: 1, source: 2..3, bias: 60.0 }];
+        let mut weights = Vec::new();
+        let told = layer.step(&p, &x, &projected, &looks, &imposed, |row, head, p| weights.push((row, head, p.to_vec())), &mut workspace);
+        assert!(close(&told[..DIM], &y[..DIM]) && close(&told[2 * DIM..], &y[2 * DIM..]) && !close(&told[DIM..2 * DIM], &y[DIM..2 * DIM]));
+        for (row, _, p) in weights {
+            assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{p:?}");
+            assert_eq!(p[2] > 0.9999, row == 1, "{p:?}");
+        }
+        let alone = layer.output.forward(&p, &projected[2 * 2 * DIM + DIM..3 * 2 * DIM], &mut workspace);
+        assert!(close(&told[DIM..2 * DIM], &alone), "the context is the value of the position");
     }
 }

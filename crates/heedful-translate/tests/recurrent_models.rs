@@ -1,6 +1,7 @@
 //! The recurrent models as a whole: gradients, single decoding steps against the training pass, and what the attention returns.
 
 use heedful_nn::Workspace;
+use heedful_nn::incremental::Imposed;
 use heedful_translate::model::config::{Cell, ModelConfig, RnnAttentionConfig, RnnConfig, Score};
 use heedful_translate::model::{Model, Regularisation, Shard, Start, build};
 use heedful_translate::text::{BOS, EOS};
@@ -121,6 +122,23 @@ fn attention_covers_the_own_source_and_sums_to_one() {
     for config in without_attention() {
         assert!(model(&config).cross_attention().is_none());
         stepwise_nll(&*model(&config), |_, attention| assert!(attention.is_empty()));
+    }
+}
+
+/// What is imposed on one row changes that row alone, at that step alone.
+#[test]
+fn a_step_looks_where_it_is_told() {
+    for config in with_attention() {
+        let model = model(&config);
+        let (mut free, mut told) = (model.decoder(&SOURCES), model.decoder(&SOURCES));
+        told.impose(Imposed { row: 2, source: 3..4, bias: 60.0 });
+        let scores = [free.step(&[BOS; 3]).to_vec(), told.step(&[BOS; 3]).to_vec()];
+        assert_eq!(scores[0][..2 * VOCABULARY], scores[1][..2 * VOCABULARY], "{config:?}");
+        assert_ne!(scores[0][2 * VOCABULARY..], scores[1][2 * VOCABULARY..], "{config:?}");
+        assert_eq!(free.attention(1), told.attention(1));
+        assert!(told.attention(2)[3] > 0.9999, "{config:?}: {:?}", told.attention(2));
+        told.step(&[4; 3]);
+        assert!(told.attention(2)[3] < 0.99, "{config:?}: the step after is free");
     }
 }
 

@@ -37,7 +37,7 @@ pub fn beam(
     decoder: &mut dyn Decoder,
     requests: &[Request<'_>],
     beam: &Beam,
-    options: &SearchOptions,
+    options: &SearchOptions<'_>,
 ) -> Result<Vec<Vec<Hypothesis>>, DecodeError> {
     check(decoder, requests, options)?;
     for (name, value) in [("the width of the beam", beam.width), ("the number of hypotheses", beam.n_best)] {
@@ -110,10 +110,10 @@ fn continuations(
     paths: &[Path],
     requests: &[Request<'_>],
     width: usize,
-    options: &SearchOptions,
+    options: &SearchOptions<'_>,
 ) -> Result<Vec<Continuation>, DecodeError> {
-    let tokens: Vec<u32> = paths.iter().map(Path::last).collect();
-    let scores = decoder.step(&tokens);
+    options.go_on()?;
+    let scores = Path::step(paths, decoder, requests);
     let vocabulary = scores.len() / paths.len();
     let (mut best, mut forbidden) = (Vec::new(), Vec::new());
     let mut all: Vec<Continuation> = Vec::new();

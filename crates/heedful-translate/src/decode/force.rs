@@ -12,6 +12,6 @@ use crate::model::Decoder;
 /// # Errors
 /// If the requests are not those of the decoder's rows, an option makes no sense, a target holds an unknown token, or the model's scores
 /// are no numbers.
-pub fn force(decoder: &mut dyn Decoder, requests: &[Request<'_>], options: &SearchOptions) -> Result<Vec<Hypothesis>, DecodeError> {
+pub fn force(decoder: &mut dyn Decoder, requests: &[Request<'_>], options: &SearchOptions<'_>) -> Result<Vec<Hypothesis>, DecodeError> {
     follow(decoder, requests, options, |_| None)
 }

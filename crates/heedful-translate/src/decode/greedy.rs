@@ -10,7 +10,7 @@ use crate::model::Decoder;
 /// # Errors
 /// If the requests are not those of the decoder's rows, an option makes no sense, a prefix holds an unknown token, or the model's scores
 /// are no numbers.
-pub fn greedy(decoder: &mut dyn Decoder, requests: &[Request<'_>], options: &SearchOptions) -> Result<Vec<Hypothesis>, DecodeError> {
+pub fn greedy(decoder: &mut dyn Decoder, requests: &[Request<'_>], options: &SearchOptions<'_>) -> Result<Vec<Hypothesis>, DecodeError> {
     let mut best = Vec::new();
     follow(decoder, requests, options, |choice| {
         top_k(choice.scores, 1, choice.forbidden, &mut best);

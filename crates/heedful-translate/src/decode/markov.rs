@@ -91,7 +91,7 @@ pub fn log_probs(seed: u64, tokens: &[u32]) -> Vec<f64> {
 }
 
 /// Every finished target with its score, best first.
-pub fn exhaustive(seed: u64, request: &Request<'_>, options: &SearchOptions) -> Vec<(Vec<u32>, f64)> {
+pub fn exhaustive(seed: u64, request: &Request<'_>, options: &SearchOptions<'_>) -> Vec<(Vec<u32>, f64)> {
     fn visit(seed: u64, tokens: &mut Vec<u32>, limit: usize, normalisation: Normalisation, all: &mut Vec<(Vec<u32>, f64)>) {
         if tokens.last() == Some(&EOS) {
             let score = normalisation.score(log_probs(seed, tokens).iter().sum(), tokens.len());

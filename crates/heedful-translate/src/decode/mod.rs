@@ -24,22 +24,39 @@ pub use greedy::greedy;
 pub use reading::{Layers, Reading, ReadingError};
 pub use sample::{Sampling, sample};
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::model::Decoder;
 
+/// A look at the source that is imposed on one step: `bias` is added to the scores of these source tokens before the softmax, at every
+/// layer and head. Models without attention take no notice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImposedLook {
+    /// The step that chooses this target token, from 0.
+    pub step: usize,
+    /// Source tokens; what lies beyond the source's end is ignored.
+    pub source: Range<usize>,
+    /// A large number, such as 30, leaves next to nothing for other tokens.
+    pub bias: f32,
+}
+
 /// What is asked of the decoder's row of the same index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Request<'a> {
     /// The number of source tokens, the end of sentence included.
     pub source_len: usize,
     /// Tokens that the target must begin with. If they end with [`EOS`](crate::text::EOS), they are the whole target.
     pub prefix: &'a [u32],
+    /// Where single steps have to look.
+    pub looks: &'a [ImposedLook],
     /// Which random numbers [`sample`] draws, together with its seed.
     pub stream: u64,
 }
 
 /// What all ways of decoding have in common.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SearchOptions {
+#[derive(Clone, Copy, Debug)]
+pub struct SearchOptions<'a> {
     /// Where a hypothesis that does not end is cut.
     pub max_length: MaxLength,
     /// How the log-probability of a hypothesis becomes its score.
@@ -48,11 +65,24 @@ pub struct SearchOptions {
     pub no_repeat_ngram: usize,
     /// Whether hypotheses carry their attention.
     pub attention: bool,
+    /// Ends the search with [`DecodeError::Stopped`] before its next step once it is true.
+    pub stop: Option<&'a AtomicBool>,
 }
 
-impl Default for SearchOptions {
+impl Default for SearchOptions<'_> {
     fn default() -> Self {
-        Self { max_length: MaxLength::default(), normalisation: Normalisation::default(), no_repeat_ngram: 0, attention: true }
+        Self { max_length: MaxLength::default(), normalisation: Normalisation::default(), no_repeat_ngram: 0, attention: true, stop: None }
+    }
+}
+
+impl SearchOptions<'_> {
+    /// # Errors
+    /// If the search is to end.
+    pub(crate) fn go_on(&self) -> Result<(), DecodeError> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(DecodeError::Stopped),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -143,6 +173,9 @@ impl Hypothesis {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
+    /// Whoever asked does not want the answer any more.
+    #[error("decode: stopped before the end, as was asked for")]
+    Stopped,
     /// One request is needed for each row of the decoder.
     #[error("decode: {requests} requests for a decoder of {rows} rows; make the decoder from the same sentences as the requests")]
     Requests {
@@ -185,7 +218,7 @@ pub enum DecodeError {
 }
 
 /// Checks what all ways of decoding rely on.
-fn check(decoder: &dyn Decoder, requests: &[Request<'_>], options: &SearchOptions) -> Result<(), DecodeError> {
+fn check(decoder: &dyn Decoder, requests: &[Request<'_>], options: &SearchOptions<'_>) -> Result<(), DecodeError> {
     let rows = decoder.rows();
     if rows != requests.len() {
         return Err(DecodeError::Requests { requests: requests.len(), rows });

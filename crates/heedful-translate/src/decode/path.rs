@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use heedful::kernel::slice::log_sum_exp;
+use heedful_nn::incremental::Imposed;
 
 use super::{DecodeError, Hypothesis, Normalisation, Request, SearchOptions, check};
 use crate::model::Decoder;
@@ -29,8 +30,19 @@ impl Path {
     }
 
     /// What the decoder is fed next.
-    pub fn last(&self) -> u32 {
+    fn last(&self) -> u32 {
         self.tokens.last().copied().unwrap_or(BOS)
+    }
+
+    /// The scores of the next token of all paths, the rows of the decoder.
+    pub fn step<'d>(paths: &[Self], decoder: &'d mut dyn Decoder, requests: &[Request<'_>]) -> &'d [f32] {
+        for (row, path) in paths.iter().enumerate() {
+            for look in requests[path.sentence].looks.iter().filter(|look| look.step == path.tokens.len()) {
+                decoder.impose(Imposed { row, source: look.source.clone(), bias: look.bias });
+            }
+        }
+        let tokens: Vec<u32> = paths.iter().map(Self::last).collect();
+        decoder.step(&tokens)
     }
 
     pub fn push(&mut self, token: u32, log_prob: f32) {
@@ -97,7 +109,7 @@ pub(super) struct Choice<'a> {
 pub(super) fn follow(
     decoder: &mut dyn Decoder,
     requests: &[Request<'_>],
-    options: &SearchOptions,
+    options: &SearchOptions<'_>,
     mut choose: impl FnMut(&Choice<'_>) -> Option<u32>,
 ) -> Result<Vec<Hypothesis>, DecodeError> {
     check(decoder, requests, options)?;
@@ -105,8 +117,8 @@ pub(super) fn follow(
     let mut paths = Path::starts(requests.len());
     let mut forbidden = Vec::new();
     while !paths.is_empty() {
-        let tokens: Vec<u32> = paths.iter().map(Path::last).collect();
-        let scores = decoder.step(&tokens);
+        options.go_on()?;
+        let scores = Path::step(&paths, decoder, requests);
         let vocabulary = scores.len() / paths.len();
         let mut over = vec![false; paths.len()];
         for ((path, scores), over) in paths.iter_mut().zip(scores.chunks_exact(vocabulary)).zip(&mut over) {

@@ -36,7 +36,7 @@ pub fn sample(
     decoder: &mut dyn Decoder,
     requests: &[Request<'_>],
     sampling: &Sampling,
-    options: &SearchOptions,
+    options: &SearchOptions<'_>,
 ) -> Result<Vec<Hypothesis>, DecodeError> {
     let Sampling { temperature, top_p, .. } = *sampling;
     if !(temperature > 0.0 && temperature.is_finite()) {

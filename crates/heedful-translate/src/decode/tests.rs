@@ -6,8 +6,8 @@ use super::markov::{self, Markov};
 use super::*;
 use crate::text::{BOS, EOS};
 
-fn options(constant: usize, normalisation: Normalisation) -> SearchOptions {
-    SearchOptions { max_length: MaxLength { factor: 1.0, constant, at_most: 20 }, normalisation, no_repeat_ngram: 0, attention: true }
+fn options(constant: usize, normalisation: Normalisation) -> SearchOptions<'static> {
+    SearchOptions { max_length: MaxLength { factor: 1.0, constant, at_most: 20 }, normalisation, ..SearchOptions::default() }
 }
 
 fn normalisations() -> impl Strategy<Value = Normalisation> {
@@ -22,7 +22,10 @@ fn sentences() -> impl Strategy<Value = Vec<(u64, usize, Vec<u32>)>> {
 
 fn requests(sentences: &[(u64, usize, Vec<u32>)]) -> (Markov, Vec<Request<'_>>) {
     let rows: Vec<(u64, usize)> = sentences.iter().map(|&(seed, len, _)| (seed, len)).collect();
-    let requests = sentences.iter().map(|(seed, source_len, prefix)| Request { source_len: *source_len, prefix, stream: *seed }).collect();
+    let requests = sentences
+        .iter()
+        .map(|(seed, source_len, prefix)| Request { source_len: *source_len, prefix, stream: *seed, ..Request::default() })
+        .collect();
     (Markov::new(&rows), requests)
 }
 
@@ -34,7 +37,7 @@ fn all_tokens(hypothesis: &Hypothesis) -> Vec<u32> {
 }
 
 /// That numbers, attention and limits of a hypothesis are those of its tokens.
-fn assert_consistent(hypothesis: &Hypothesis, seed: u64, request: &Request<'_>, options: &SearchOptions) {
+fn assert_consistent(hypothesis: &Hypothesis, seed: u64, request: &Request<'_>, options: &SearchOptions<'_>) {
     let tokens = all_tokens(hypothesis);
     assert!(tokens.starts_with(request.prefix));
     assert!(!hypothesis.tokens.contains(&EOS) && !tokens.contains(&BOS));
@@ -161,7 +164,7 @@ fn stopping_early_saves_work() {
 fn samples_follow_the_distribution() {
     let draws = 20_000;
     let sentences = vec![(5, 1); draws];
-    let requests: Vec<Request<'_>> = (0..draws as u64).map(|stream| Request { source_len: 1, prefix: &[], stream }).collect();
+    let requests: Vec<Request<'_>> = (0..draws as u64).map(|stream| Request { source_len: 1, stream, ..Request::default() }).collect();
     let first_tokens = |sampling: Sampling| {
         let one_token =
             SearchOptions { max_length: MaxLength { factor: 0.0, constant: 1, ..MaxLength::default() }, ..options(0, Normalisation::None) };

@@ -1,6 +1,7 @@
 //! What every architecture must keep, as tests that each of them runs.
 
 use heedful_nn::Workspace;
+use heedful_nn::incremental::Imposed;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -89,4 +90,32 @@ pub(super) fn a_batch_is_the_sum_of_its_sentences(model: &dyn Model) {
     let each: f64 = (0..4).map(|i| model.loss(&Shard { sources: vec![SOURCES[i]], targets: vec![TARGETS[i]] }, &mut workspace).nll).sum();
     assert_eq!(whole.tokens, 11);
     assert!((whole.nll - each).abs() < 1e-3, "{} at once, {each} one by one", whole.nll);
+}
+
+/// A row that is told where to look looks there at its next step, at every layer and head; other rows and later steps do as they would.
+pub(super) fn a_step_looks_where_it_is_told(model: &dyn Model) {
+    let shape = model.cross_attention().expect("a model with attention");
+    let run = |told: bool| {
+        let mut decoder = model.decoder(&SOURCES);
+        decoder.step(&[BOS; 4]);
+        if told {
+            decoder.impose(Imposed { row: 3, source: 4..9, bias: 60.0 });
+        }
+        let mut looks = Vec::new();
+        for _ in 0..2 {
+            let scores = decoder.step(&[3; 4]).to_vec();
+            looks.push((scores, (0..4).map(|row| decoder.attention(row).to_vec()).collect::<Vec<_>>()));
+        }
+        looks
+    };
+    let (free, told) = (run(false), run(true));
+    let vocabulary = model.vocabulary();
+    assert_eq!(free[0].0[..3 * vocabulary], told[0].0[..3 * vocabulary]);
+    assert_ne!(free[0].0[3 * vocabulary..], told[0].0[3 * vocabulary..]);
+    assert_eq!(free[0].1[..3], told[0].1[..3]);
+    assert_eq!(told[0].1[3].len(), shape.layers * shape.heads * 6);
+    for distribution in told[0].1[3].chunks(6) {
+        assert!((distribution[4..].iter().sum::<f32>() - 1.0).abs() < 1e-4, "{distribution:?}");
+    }
+    assert!(told[1].1[3].chunks(6).all(|distribution| distribution[4..].iter().sum::<f32>() < 0.99), "the step after is free");
 }

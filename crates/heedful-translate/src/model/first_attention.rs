@@ -80,7 +80,11 @@ impl FirstAttention {
         MultiHeadAttention::new(query, key, value, output, self.heads, false)
     }
 
-    fn head_projections(&self, head: usize) -> heedful::Result<[Projection; 3]> {
+    /// The projections to a head's queries, keys and values.
+    ///
+    /// # Errors
+    /// If there is no such head.
+    pub fn head_projections(&self, head: usize) -> heedful::Result<[Projection; 3]> {
         let width = self.dim / self.heads;
         self.projections(head * width, width)
     }

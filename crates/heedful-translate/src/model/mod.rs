@@ -4,6 +4,7 @@ pub mod config;
 #[cfg(test)]
 mod contract;
 pub mod first_attention;
+pub mod looks;
 mod packed;
 pub mod rnn;
 pub mod rnn_attention;
@@ -12,6 +13,7 @@ mod time_major;
 pub mod transformer;
 mod transformer_decoder;
 
+use heedful_nn::incremental::Imposed;
 use heedful_nn::{Gradients, Parameters, Workspace};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -101,6 +103,11 @@ pub trait Model: Send + Sync {
     /// The attention over the source, or `None` for the model that sees one hidden state only.
     fn cross_attention(&self) -> Option<CrossAttention>;
 
+    /// The Transformer that it is, for whoever looks into all of its attention.
+    fn as_transformer(&self) -> Option<&transformer::Transformer> {
+        None
+    }
+
     /// Adds the derivative of the shard's objective, **divided by nothing**, to `gradients`, and returns the sums.
     fn train_step(&self, shard: &Shard<'_>, how: Regularisation, gradients: &mut Gradients, workspace: &mut Workspace) -> Loss;
 
@@ -115,6 +122,9 @@ pub trait Model: Send + Sync {
 pub trait Decoder {
     /// How many rows there are.
     fn rows(&self) -> usize;
+
+    /// Makes a row look at some of its source tokens at its next step: at every layer and head, if it has any.
+    fn impose(&mut self, _look: Imposed) {}
 
     /// Feeds one token to each row (`BOS` at first) and returns the scores of the next token, `[rows, vocabulary]`, before the
     /// softmax.

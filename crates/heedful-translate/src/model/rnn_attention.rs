@@ -8,6 +8,7 @@ use std::ops::Range;
 use heedful::kernel::slice;
 use heedful_nn::additive_decoder::{self, AdditiveDecoder, Memory, Prepared, Sizes};
 use heedful_nn::bidirectional::{self, Bidirectional};
+use heedful_nn::incremental::Imposed;
 use heedful_nn::{Dropout, Gradients, Linear, Parameters, State, Workspace, columns};
 
 use super::config::{RnnAttentionConfig, Score};
@@ -273,6 +274,7 @@ impl Model for RnnAttention {
             memory: encoded.memory,
             offsets: encoded.source.offsets,
             sentences: (0..sources.len()).collect(),
+            imposed: Vec::new(),
             weights: Vec::new(),
             spans: vec![0..0; sources.len()],
             scores: Vec::new(),
@@ -290,6 +292,8 @@ struct RnnAttentionDecoder<'m> {
     prepared: Prepared,
     /// Which sentence each row translates.
     sentences: Vec<usize>,
+    /// Where rows have to look at the next step.
+    imposed: Vec<Imposed>,
     state: State,
     /// Of the last step; those of row `i` are at `spans[i]`.
     weights: Vec<f32>,
@@ -303,13 +307,27 @@ impl Decoder for RnnAttentionDecoder<'_> {
         self.sentences.len()
     }
 
+    fn impose(&mut self, look: Imposed) {
+        self.imposed.push(look);
+    }
+
     fn step(&mut self, tokens: &[u32]) -> &[f32] {
         let (model, workspace) = (self.model, &mut self.workspace);
         let p = &model.parameters;
         let embedded = embed(model.ends.target, p, tokens, Dropout::OFF, workspace);
         let memory = Memory { values: &self.memory, offsets: &self.offsets };
-        let (context, weights) =
-            model.decoder.step(p, &self.prepared, memory, &self.keys, &self.sentences, &embedded, &mut self.state, workspace);
+        let (context, weights) = model.decoder.step(
+            p,
+            &self.prepared,
+            memory,
+            &self.keys,
+            &self.sentences,
+            &self.imposed,
+            &embedded,
+            &mut self.state,
+            workspace,
+        );
+        self.imposed.clear();
         let states = model.states(&self.state.hidden, &context, &embedded, workspace);
         model.ends.scores(p, &states, &mut self.scores, workspace);
         workspace.give(std::mem::replace(&mut self.weights, weights));

@@ -52,8 +52,8 @@ pub struct Transformer {
     parameters: Parameters,
     pub(super) embedding: Embedding,
     pub(super) positions: SinusoidalPositions,
-    encoder: Vec<EncoderLayer>,
-    encoder_norm: LayerNorm,
+    pub(super) encoder: Vec<EncoderLayer>,
+    pub(super) encoder_norm: LayerNorm,
     pub(super) decoder: Vec<DecoderLayer>,
     pub(super) decoder_norm: LayerNorm,
     pub(super) output: CrossEntropy,
@@ -124,6 +124,11 @@ impl Transformer {
             decoder,
             decoder_norm,
         }
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
     }
 
     /// `x = sqrt(dim) E[token] + position` for packed sentences.
@@ -271,6 +276,10 @@ impl Model for Transformer {
 
     fn cross_attention(&self) -> Option<super::CrossAttention> {
         Some(super::CrossAttention { layers: self.decoder.len(), heads: self.config.heads })
+    }
+
+    fn as_transformer(&self) -> Option<&Transformer> {
+        Some(self)
     }
 
     fn train_step(&self, shard: &Shard<'_>, how: Regularisation, gradients: &mut Gradients, workspace: &mut Workspace) -> Loss {
@@ -475,5 +484,10 @@ mod tests {
     #[test]
     fn a_batch_is_the_sum_of_its_sentences() {
         contract::a_batch_is_the_sum_of_its_sentences(&tiny());
+    }
+
+    #[test]
+    fn a_step_looks_where_it_is_told() {
+        contract::a_step_looks_where_it_is_told(&tiny());
     }
 }

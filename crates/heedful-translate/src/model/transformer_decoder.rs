@@ -1,6 +1,6 @@
 //! The Transformer's decoder, one token of every row at a time.
 
-use heedful_nn::incremental::{Cache, Look};
+use heedful_nn::incremental::{Cache, Imposed, Look};
 use heedful_nn::{Dropout, Workspace};
 
 use super::Decoder;
@@ -17,6 +17,8 @@ pub(super) struct TransformerDecoder<'m> {
     /// Which sentence each row translates.
     sentence: Vec<usize>,
     caches: Vec<Cache>,
+    /// Where rows have to look at the next step.
+    imposed: Vec<Imposed>,
     /// How many tokens were fed.
     length: usize,
     logits: Vec<f32>,
@@ -39,6 +41,7 @@ impl<'m> TransformerDecoder<'m> {
             offsets: source.offsets,
             sentence: (0..sources.len()).collect(),
             caches: model.decoder.iter().map(|_| Cache::new(sources.len())).collect(),
+            imposed: Vec::new(),
             length: 0,
             logits: Vec::new(),
             attention: vec![Vec::new(); sources.len()],
@@ -65,6 +68,10 @@ impl Decoder for TransformerDecoder<'_> {
         self.sentence.len()
     }
 
+    fn impose(&mut self, look: Imposed) {
+        self.imposed.push(look);
+    }
+
     fn step(&mut self, tokens: &[u32]) -> &[f32] {
         let (model, workspace) = (self.model, &mut self.workspace);
         let p = super::Model::parameters(model);
@@ -87,12 +94,13 @@ impl Decoder for TransformerDecoder<'_> {
             add(&mut x, layer.attention.step(p, &normed, cache, workspace), normed, workspace);
             let normed = layer.cross_norm.normalise(p, &x, workspace);
             let weights = |row: usize, _, p: &[f32]| self.attention[row].extend_from_slice(p);
-            add(&mut x, layer.cross.step(p, &normed, memory, &looks, weights, workspace), normed, workspace);
+            add(&mut x, layer.cross.step(p, &normed, memory, &looks, &self.imposed, weights, workspace), normed, workspace);
             let normed = layer.feed_forward_norm.normalise(p, &x, workspace);
             let (y, hidden) = layer.feed_forward.forward(p, &normed, Dropout::OFF, workspace);
             workspace.give(hidden);
             add(&mut x, y, normed, workspace);
         }
+        self.imposed.clear();
         let normed = model.decoder_norm.normalise(p, &x, workspace);
         self.logits.resize(tokens.len() * model.embedding.vocabulary(), 0.0);
         model.output.logits(p, &normed, &mut self.logits);

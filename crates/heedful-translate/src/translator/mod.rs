@@ -8,14 +8,18 @@ mod translation;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
 pub use options::{Search, TranslateOptions};
 pub use sentences::sentences;
+use translation::spans;
 pub use translation::{Candidate, Sentence, Translation};
 
-use crate::decode::{Beam, DecodeError, Hypothesis, MaxLength, Reading, ReadingError, Request, SearchOptions, beam, force, greedy, sample};
+use crate::decode::{
+    Beam, DecodeError, Hypothesis, ImposedLook, MaxLength, Reading, ReadingError, Request, SearchOptions, beam, force, greedy, sample,
+};
 use crate::model::Model;
 use crate::text::{EOS, Encoding, Tokenizer};
 
@@ -28,6 +32,7 @@ pub struct Translator {
     tokenizer: Arc<Tokenizer>,
     reading: Reading,
     longest: usize,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// Why a text cannot be translated.
@@ -83,13 +88,14 @@ struct Job {
     /// The source's tokens and `EOS`.
     tokens: Vec<u32>,
     prefix: Vec<u32>,
+    looks: Vec<ImposedLook>,
 }
 
 impl Job {
     fn new(text: usize, range: Range<usize>, source: Encoding, prefix: Vec<u32>) -> Self {
         let mut tokens = source.ids.clone();
         tokens.push(EOS);
-        Self { text, range, source, tokens, prefix }
+        Self { text, range, source, tokens, prefix, looks: Vec::new() }
     }
 }
 
@@ -105,7 +111,7 @@ impl Translator {
         if model.vocabulary() != tokenizer.vocabulary_size() {
             return Err(TranslateError::Vocabulary { model: model.vocabulary(), tokenizer: tokenizer.vocabulary_size() });
         }
-        Ok(Self { model, tokenizer: Arc::new(tokenizer), reading: Reading::default(), longest: Self::LONGEST })
+        Ok(Self { model, tokenizer: Arc::new(tokenizer), reading: Reading::default(), longest: Self::LONGEST, stop: None })
     }
 
     /// Sets how alignments are read when the options do not say it: the reading that is best for this model.
@@ -125,6 +131,18 @@ impl Translator {
     pub fn with_longest(mut self, tokens: usize) -> Self {
         self.longest = tokens;
         self
+    }
+
+    /// Ends what is being translated with [`DecodeError::Stopped`] soon after this becomes true.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// How many tokens a sentence may have on either side, the end of sentence included.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// The model.
@@ -175,7 +193,30 @@ impl Translator {
     /// # Errors
     /// As [`translate`](Self::translate), or if there are no words in the sentence.
     pub fn complete(&self, sentence: &str, prefix: &str, options: &TranslateOptions) -> Result<Sentence, TranslateError> {
-        let job = self.pair(0, sentence, self.tokenizer.encode_ids(prefix))?;
+        self.steer(sentence, self.tokenizer.encode_ids(prefix), &[], options)
+    }
+
+    /// Translates one sentence so that the translation begins with the tokens of `prefix`, and single steps look at given source words:
+    /// the words' places, from 0, take the place of source tokens in `looks`.
+    ///
+    /// # Errors
+    /// As [`translate`](Self::translate), or if there are no words in the sentence, the prefix is too long, or it holds an unknown token.
+    pub fn steer(
+        &self,
+        sentence: &str,
+        prefix: Vec<u32>,
+        looks: &[ImposedLook],
+        options: &TranslateOptions,
+    ) -> Result<Sentence, TranslateError> {
+        self.check_length(0, sentence, &(0..sentence.len()), prefix.len() + 1)?;
+        let mut job = self.pair(0, sentence, prefix)?;
+        let spans = spans(&job.source);
+        let tokens = |words: &Range<usize>| match spans.get(words.clone()) {
+            Some([first, .., last]) => first.start..last.end,
+            Some([word]) => word.clone(),
+            _ => 0..0,
+        };
+        job.looks = looks.iter().map(|look| ImposedLook { source: tokens(&look.source), ..look.clone() }).collect();
         let candidates = self.run(std::slice::from_ref(&job), options, |requests, sources| self.search(requests, sources, options))?;
         Ok(Sentence::new(job.range, &job.source, candidates.concat()))
     }
@@ -218,13 +259,14 @@ impl Translator {
         Err(TranslateError::TooLong { text, line, beginning, tokens, limit: self.longest })
     }
 
-    fn search_options(&self, options: &TranslateOptions) -> SearchOptions {
+    fn search_options(&self, options: &TranslateOptions) -> SearchOptions<'_> {
         let max_length = MaxLength { at_most: self.longest.min(options.max_length.at_most), ..options.max_length };
         SearchOptions {
             max_length,
             normalisation: options.normalisation,
             no_repeat_ngram: options.no_repeat_ngram,
             attention: options.alignment,
+            stop: self.stop.as_deref(),
         }
     }
 
@@ -271,7 +313,12 @@ impl Translator {
         order.sort_by_key(|&job| (std::cmp::Reverse(jobs[job].tokens.len()), job));
         let batches = batches(&order, |job| jobs[job].tokens.len(), options);
         let run_batch = |batch: &&[usize]| {
-            let request = |&job: &usize| Request { source_len: jobs[job].tokens.len(), prefix: &jobs[job].prefix, stream: job as u64 };
+            let request = |&job: &usize| Request {
+                source_len: jobs[job].tokens.len(),
+                prefix: &jobs[job].prefix,
+                looks: &jobs[job].looks,
+                stream: job as u64,
+            };
             let requests: Vec<Request<'_>> = batch.iter().map(request).collect();
             let sources: Vec<&[u32]> = batch.iter().map(|&job| &jobs[job].tokens[..]).collect();
             let found = search(&requests, &sources)?;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use heedful_nn::incremental::Imposed;
 use heedful_nn::{Gradients, Parameters, Workspace};
 
 use super::*;
@@ -26,6 +27,8 @@ struct CopierDecoder<'m> {
 #[derive(Clone)]
 struct Row {
     source: Vec<u32>,
+    /// Which source token it copies next, when told to.
+    told: Option<usize>,
     fed: usize,
     attention: Vec<f32>,
 }
@@ -50,7 +53,7 @@ impl Model for Copier {
         unreachable!("translators do not train")
     }
     fn decoder<'m>(&'m self, sources: &[&[u32]]) -> Box<dyn Decoder + 'm> {
-        let rows = sources.iter().map(|source| Row { source: source.to_vec(), fed: 0, attention: Vec::new() }).collect();
+        let rows = sources.iter().map(|source| Row { source: source.to_vec(), told: None, fed: 0, attention: Vec::new() }).collect();
         Box::new(CopierDecoder { model: self, rows, scores: Vec::new() })
     }
 }
@@ -59,11 +62,15 @@ impl Decoder for CopierDecoder<'_> {
     fn rows(&self) -> usize {
         self.rows.len()
     }
+    fn impose(&mut self, look: Imposed) {
+        let row = &mut self.rows[look.row];
+        row.told = Some(look.source.start).filter(|_| !look.source.is_empty());
+    }
     fn step(&mut self, tokens: &[u32]) -> &[f32] {
         assert_eq!(tokens.len(), self.rows.len());
         self.scores.clear();
         for (row, &fed) in self.rows.iter_mut().zip(tokens) {
-            let at = row.fed.min(row.source.len() - 1);
+            let at = row.told.take().unwrap_or(row.fed).min(row.source.len() - 1);
             assert_eq!(row.fed == 0, fed == BOS);
             row.fed += 1;
             let scores = (0..self.model.vocabulary as u64).map(|token| {
@@ -179,6 +186,39 @@ fn a_pair_scores_as_the_translation_that_it_is() {
 fn a_prefix_begins_the_translation() {
     let sentence = looking(0.0).complete("Der Hund schl\u{e4}ft.", "Die Katze", &TranslateOptions::default()).unwrap();
     assert!(sentence.best.text.starts_with("Die Katze"), "{}", sentence.best.text);
+}
+
+#[test]
+fn a_translation_can_be_steered_word_by_word() {
+    let translator = looking(0.0);
+    let source = "Hund?!.";
+    let hund = tokenizer().encode_ids("Hund");
+    for search in [Search::Greedy, Search::Beam { width: 3 }] {
+        let options = TranslateOptions { search, ..TranslateOptions::default() };
+        let look = ImposedLook { step: hund.len(), source: 3..4, bias: 30.0 };
+        for prefix in [Vec::new(), hund.clone()] {
+            let steered = translator.steer(source, prefix, std::slice::from_ref(&look), &options).unwrap();
+            assert_eq!(steered.best.text, "Hund.!.", "the step after the first word looked at word 3");
+            assert_eq!(steered.best.alignment.unwrap().pharaoh(), "0-0 3-1 2-2 3-3");
+        }
+        let nowhere = ImposedLook { step: 0, source: 9..10, bias: 30.0 };
+        assert_eq!(translator.steer(source, Vec::new(), &[nowhere], &options).unwrap().best.text, source);
+    }
+    let long = vec![hund[0]; Translator::LONGEST];
+    assert!(matches!(translator.steer(source, long, &[], &TranslateOptions::default()), Err(TranslateError::TooLong { .. })));
+}
+
+#[test]
+fn who_does_not_want_the_answer_any_more_can_stop() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let translator = looking(0.0).with_stop(Arc::clone(&stop));
+    for search in [Search::Greedy, Search::Beam { width: 3 }, Search::Sample(Sampling::default())] {
+        let options = TranslateOptions { search, ..TranslateOptions::default() };
+        stop.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(translator.translate(&["Der Hund"], &options).is_ok());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(translator.translate(&["Der Hund"], &options).unwrap_err(), TranslateError::Decode(DecodeError::Stopped));
+    }
 }
 
 #[test]

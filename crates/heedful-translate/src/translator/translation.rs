@@ -48,6 +48,15 @@ pub struct Candidate {
     pub alignment: Option<Alignment>,
     /// False if the translation was cut at its largest length.
     pub finished: bool,
+    /// The tokens, without the end of sentence.
+    #[serde(skip)]
+    pub tokens: Vec<u32>,
+    /// The log-probability of each token, and of the end of sentence if the translation is finished.
+    #[serde(skip)]
+    pub token_log_probs: Vec<f32>,
+    /// The tokens of each word.
+    #[serde(skip)]
+    pub word_tokens: Vec<Range<usize>>,
 }
 
 impl Candidate {
@@ -70,12 +79,15 @@ impl Candidate {
         };
         Ok(Self {
             text: tokenizer.decode(&hypothesis.tokens),
-            word_log_probs: target.into_iter().map(|tokens| hypothesis.log_probs[tokens].iter().sum()).collect(),
+            word_log_probs: target.iter().map(|tokens| hypothesis.log_probs[tokens.clone()].iter().sum()).collect(),
             target_words: words.into_iter().map(|word| word.text).collect(),
             score: hypothesis.score,
             log_prob: hypothesis.log_prob(),
             alignment,
             finished: hypothesis.finished,
+            tokens: hypothesis.tokens.clone(),
+            token_log_probs: hypothesis.log_probs.clone(),
+            word_tokens: target,
         })
     }
 }
@@ -116,7 +128,7 @@ fn push_gap(gap: &str, text: &mut String) {
 }
 
 /// The tokens of each word of a source.
-fn spans(source: &Encoding) -> Vec<Range<usize>> {
+pub(super) fn spans(source: &Encoding) -> Vec<Range<usize>> {
     let mut end = 0;
     let span = |tokens: &[usize]| {
         end += tokens.len();

@@ -49,6 +49,16 @@ impl Projection {
         Ok(Self { weight, bias: bias.unwrap_or_default(), inputs, outputs })
     }
 
+    /// `W`, `[outputs, inputs]`.
+    pub fn weight(&self) -> &[f32] {
+        &self.weight
+    }
+
+    /// `b`, `[outputs]`, or empty.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
     /// Numbers in a row of `x`.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -19,6 +19,9 @@ function print({ view, params }: Address): string {
 
 export const address = signal<Address>(parse(location.hash || recorded?.address || ''));
 
+// One way to write an address, whatever order it was typed in.
+if (location.hash || recorded) history.replaceState(null, '', print(address.peek()));
+
 window.addEventListener('hashchange', () => {
   const next = parse(location.hash);
   if (print(next) !== print(address.peek())) address.value = next;

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { after } from 'node:test';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { models } from './materials.ts';
 
 let browser: Promise<Browser> | undefined;
 let server: Promise<{ url: string; process: ChildProcess | null }> | undefined;
@@ -17,8 +18,7 @@ export function explorer(): Promise<string> {
 function start(): Promise<{ url: string; process: ChildProcess }> {
   const program = process.env.HEEDFUL;
   if (!program) throw new Error('Set HEEDFUL to the built program, or HEEDFUL_URL to the address of a running explorer.');
-  const extra = process.env.HEEDFUL_ARGUMENTS?.split(' ').filter(Boolean) ?? [];
-  const child = spawn(program, ['explore', '--port', '0', '--no-open', ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, ['explore', '--port', '0', '--no-open', ...models.flatMap((file) => ['--model', file])], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve, reject) => {
     let said = '';
     const listen = (data: Buffer) => {

@@ -138,16 +138,18 @@ export function Heads() {
       </div>
       {answer.error && <Refusal answer={answer} />}
       <div class="heads-body">
+        <div class="heads-left">
         <section class="panel">
           <div class="panel-head"><h3>All heads</h3>
             <Select label="Coloured by" value={measure.value} options={(Object.keys(MEASURES) as MeasureId[]).filter((m) => m !== 'distance' || kind !== 'cross').map((value) => ({ value, label: MEASURES[value].label }))} onChange={(v) => (measure.value = v)} /></div>
           {numbers ? <Grid numbers={numbers} layer={l} head={h} /> : <Waiting>Looking …</Waiting>}
         </section>
-        <section class="panel grow" aria-label="One head">
+        {view && <QueryView view={view} />}
+        </div>
+        <section class="panel" aria-label="One head">
           {view && <HeadView view={view} />}
         </section>
       </div>
-      {view && <QueryView view={view} />}
     </div>
   );
 }

@@ -79,11 +79,15 @@ export function Chart({ lines, ticks, xLabel, yLabel, palette: p, title, chosen,
       <text x={(plot.x0 + plot.x1) / 2} y={SIZE.height - 8} text-anchor="middle" font-size="12" fill={p.muted}>{xLabel}</text>
       {ticks
         ? ticks.map((tick, i) => (
-          <g key={i} tabIndex={onChoose ? (i === (chosen ?? 0) ? 0 : -1) : undefined} role={onChoose ? 'button' : undefined} aria-pressed={onChoose ? chosen === i : undefined} data-bucket={i}
+          <g key={i}>
+          <g tabindex={onChoose ? (i === (chosen ?? 0) ? 0 : -1) : undefined} role={onChoose ? 'button' : undefined} aria-pressed={onChoose ? chosen === i : undefined} data-bucket={i}
             aria-label={onChoose ? `${tick.label} words, ${tick.note}; ${lines.map((l) => `${l.name} ${l.points.find((q) => q.x === i)?.y.toFixed(1) ?? 'none'}`).join(', ')}` : undefined} onClick={onChoose && (() => onChoose(i))}>
             <rect x={x(i) - column / 2} y={plot.y1} width={column} height={SIZE.height - plot.y1 - 20} rx="4" fill={chosen === i ? p.box : 'transparent'} fill-opacity="0.7" />
+          </g>
+          <g pointer-events="none" aria-hidden={onChoose ? true : undefined}>
             <text x={x(i)} y={plot.y0 + 18} text-anchor="middle" font-size="12" font-weight={chosen === i ? 650 : 400}>{tick.label}</text>
             <text x={x(i)} y={plot.y0 + 33} text-anchor="middle" font-size="11" fill={p.muted}>{tick.note}</text>
+          </g>
           </g>
         ))
         : x.ticks(6).map((t) => <text key={t} x={x(t)} y={plot.y0 + 18} text-anchor="middle" font-size="12" fill={p.muted}>{t}</text>)}

@@ -67,7 +67,7 @@ export function Ladder() {
     return info.data && !info.data.report ? (
       <section class="panel empty">
         <h2>There is no report yet</h2>
-        <p>The ladder shows the same data learnt three ways: a recurrent network without attention, one with attention, and a Transformer, on a clock of equal length. Make a report with <code>heedful compare</code>, and start the explorer with it: <code>heedful explore --report DIRECTORY/report.json</code>. Or open one here; it stays on this computer.</p>
+        <p>The ladder shows the same data learnt three ways: a recurrent network without attention, one with attention, and a Transformer, on a clock of equal length. Make a report with <code>heedful compare</code>, and start the explorer with it: <code>heedful explore --report comparison</code>. Or open one here; it stays on this computer.</p>
         {opener}
         {wrong && <Problem>{wrong}</Problem>}
       </section>
@@ -155,7 +155,7 @@ function bucketKeys(e: KeyboardEvent, buckets: number, choose: (i: number) => vo
     choose(i);
   } else if (step) {
     e.preventDefault();
-    here.parentElement?.querySelector<SVGGElement>(`[data-bucket="${Math.min(buckets - 1, Math.max(0, i + step))}"]`)?.focus();
+    here.closest('svg')?.querySelector<SVGGElement>(`[data-bucket="${Math.min(buckets - 1, Math.max(0, i + step))}"]`)?.focus();
   }
 }
 

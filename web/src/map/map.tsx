@@ -207,7 +207,7 @@ function Explore({ map }: { map: MapInfo }) {
         <Select label="Head" value={String(h + 1)} options={choices(map.heads, 'head')} onChange={(v) => (head.value = Number(v))} />
         <Select label="Colours" value={scale.value} options={SCALES.map((value) => ({ value, label: value }))} onChange={(v) => (scale.value = v)} />
         <Toggle label="log colours" on={logarithmic.value} onChange={(on) => (logarithmic.value = on)} />
-        {logarithmic.value ? <span class="legend"><span>0.1 ×</span><Legend label="" from={NaN} to={NaN} colour={legend} /><span>1000 × as much as if it looked everywhere alike</span></span> : <Legend label="weight" from={0} to={top} colour={legend} decimals={4} />}
+        {logarithmic.value ? <Legend label="times as much as if it looked everywhere alike" from={0.1} to={1000} colour={legend} decimals={1} /> : <Legend label="weight" from={0} to={top} colour={legend} decimals={4} />}
       </div>
       <div class="map-body">
         <div class="map-main">

@@ -99,32 +99,35 @@ export function Ribbons({ links, at, palette, focus, title, onHover, onPick, bac
     const gets = received(side, i);
     const untouched = side === 'c' && links.coverage[i] < UNTOUCHED;
     const colour = side === 'c' ? palette.k : palette.q;
-    const note = side === 'c' ? `looked at ${number(links.coverage[i], 2)}${untouched ? ', untouched' : ''}` : links.probabilities ? `probability ${percent(links.probabilities[i])}` : '';
+    const standing = side === 'c' ? number(links.coverage[i], 2) : links.probabilities ? percent(links.probabilities[i]) : '';
+    const figure = gets === null ? standing : number(gets, 2);
+    const kind = side === 'c' ? `source word, coverage ${standing}${untouched ? ', untouched' : ''}` : `target word${standing && `, probability ${standing}`}`;
     const measure = side === 'c' ? Math.min(1.5, links.coverage[i]) / 1.5 : (links.probabilities?.[i] ?? 0);
     const edge = side === 'c' ? y - 8 : y + BOX.height + 8;
+    // The numbers stand beside the button, not in it: its name is said once, in its label.
     return (
-      <g key={place} data-place={place} tabIndex={live ? (i === 0 ? 0 : -1) : undefined} role={live ? 'button' : undefined} aria-pressed={live ? on : undefined}
-        aria-label={live ? `${side === 'c' ? 'source' : 'target'} ${text}, ${note}${gets === null ? '' : `, weight ${number(gets, 2)}`}` : undefined}
-        onMouseEnter={onHover && (() => onHover(place))} onMouseLeave={onHover && (() => onHover(null))}
-        onClick={onPick && ((e: MouseEvent) => onPick(place, e.shiftKey))}>
-        {live && <rect x={box.x - 2} y={side === 'c' ? 4 : y} width={box.width + 4} height={BOX.height + 42} fill="transparent" />}
-        <rect x={box.x} y={y} width={box.width} height={BOX.height} rx="6" fill={on ? colour : palette.box} stroke={gets !== null && gets > 0.05 ? palette.weight : untouched ? palette.muted : 'none'}
-          stroke-width={gets !== null && gets > 0.05 ? 2 : 1} stroke-dasharray={untouched && !(gets !== null && gets > 0.05) ? '3 3' : undefined} />
-        <text x={centre(box)} y={y + 20} text-anchor="middle" font-size="14" font-weight="480" fill={on ? palette.panel : palette.text}>{text}</text>
+      <g key={place}>
+        <g data-place={place} tabindex={live ? (i === 0 ? 0 : -1) : undefined} role={live ? 'button' : undefined} aria-pressed={live ? on : undefined}
+          aria-label={live ? `${text}: ${kind}${gets === null ? '' : `, weight ${figure}`}` : undefined}
+          onMouseEnter={onHover && (() => onHover(place))} onMouseLeave={onHover && (() => onHover(null))}
+          onClick={onPick && ((e: MouseEvent) => onPick(place, e.shiftKey))}>
+          {live && <rect x={box.x - 2} y={side === 'c' ? 4 : y} width={box.width + 4} height={BOX.height + 42} fill="transparent" />}
+          <rect x={box.x} y={y} width={box.width} height={BOX.height} rx="6" fill={on ? colour : palette.box} stroke={gets !== null && gets > 0.05 ? palette.weight : untouched ? palette.muted : 'none'}
+            stroke-width={gets !== null && gets > 0.05 ? 2 : 1} stroke-dasharray={untouched && !(gets !== null && gets > 0.05) ? '3 3' : undefined} />
+          <text x={centre(box)} y={y + 20} text-anchor="middle" font-size="14" font-weight="480" fill={on ? palette.panel : palette.text}>{text}</text>
+        </g>
         {(side === 'c' || links.probabilities) && (
-          <>
+          <g pointer-events="none" aria-hidden={live ? true : undefined}>
             <rect x={box.x} y={side === 'c' ? edge : edge - 3} width={box.width} height="3" rx="1.5" fill={palette.hidden} />
             <rect x={box.x} y={side === 'c' ? edge : edge - 3} width={box.width * measure} height="3" rx="1.5" fill={side === 'c' ? palette.k : palette.q} />
-            <text x={centre(box)} y={side === 'c' ? edge - 6 : edge + 14} text-anchor="middle" font-size="11" fill={gets === null ? palette.muted : palette.weight} font-weight={gets === null ? 400 : 600}>
-              {gets !== null ? number(gets, 2) : side === 'c' ? number(links.coverage[i], 2) : percent(links.probabilities![i])}
-            </text>
-          </>
+            <text x={centre(box)} y={side === 'c' ? edge - 6 : edge + 14} text-anchor="middle" font-size="11" fill={gets === null ? palette.muted : palette.weight} font-weight={gets === null ? 400 : 600}>{figure}</text>
+          </g>
         )}
       </g>
     );
   };
   return (
-    <Svg width={Math.ceil(at.width + pad * 2)} height={at.height + pad} palette={palette} title={title} background={background} live={live}>
+    <Svg width={Math.ceil(at.width + pad * 2)} height={at.height + pad} palette={palette} title={title} background={background} live={live} shrinks={live}>
       <g transform={`translate(${pad} ${pad / 2})`}>
         <g>
           {at.ribbons.map((r) => (
@@ -138,11 +141,20 @@ export function Ribbons({ links, at, palette, focus, title, onHover, onPick, bac
   );
 }
 
+const FUNNEL_HEIGHT = 280;
+
+export const funnelSize = (source: readonly string[], target: readonly string[]) => ({
+  width: Math.ceil(Math.max(widthOf(boxes(source, source.map(() => 0))), widthOf(boxes(target, target.map(() => 0))), 260) + 32),
+  height: FUNNEL_HEIGHT,
+});
+
+export const ribbonsSize = (at: Layout) => ({ width: Math.ceil(at.width + 32), height: at.height + 16 });
+
 /** The picture of a model that has no attention: everything goes through one hidden state. */
-export function Funnel({ source, target, palette, background }: { source: readonly string[]; target: readonly string[]; palette: Palette; background?: boolean }) {
+export function Funnel({ source, target, palette, background, live }: { source: readonly string[]; target: readonly string[]; palette: Palette; background?: boolean; live?: boolean }) {
   const [above, below] = [boxes(source, source.map(() => 0)), boxes(target, target.map(() => 0))];
   const width = Math.max(widthOf(above), widthOf(below), 260);
-  const height = 280;
+  const height = FUNNEL_HEIGHT;
   for (const list of [above, below]) {
     const shift = (width - widthOf(list)) / 2;
     for (const box of list) box.x += shift;
@@ -155,7 +167,7 @@ export function Funnel({ source, target, palette, background }: { source: readon
     </g>
   ));
   return (
-    <Svg width={Math.ceil(width + 32)} height={height} palette={palette} title="A model without attention: all source words pass through one hidden state" background={background}>
+    <Svg width={Math.ceil(width + 32)} height={height} palette={palette} title="A model without attention: all source words pass through one hidden state" background={background} shrinks={live}>
       <g transform="translate(16 10)">
         {above.map((b, i) => <path key={i} d={`M${centre(b)} 38C${centre(b)} 80 ${middle} 80 ${middle} 112`} fill="none" stroke={palette.muted} stroke-opacity="0.5" stroke-width="2" />)}
         {below.map((b, i) => <path key={i} d={`M${middle} 148C${middle} 180 ${centre(b)} 180 ${centre(b)} 222`} fill="none" stroke={palette.muted} stroke-opacity="0.5" stroke-width="2" />)}

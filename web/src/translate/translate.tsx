@@ -4,15 +4,16 @@ import { change, choice, integer, text } from '../address.ts';
 import { post, useAnswer, useInfo, useModels, type Alignment, type Candidate, type Forced, type Model, type Request, type Sentence, type Translation } from '../api.ts';
 import { diverging, SCALES, sequential, type ScaleName } from '../colour.ts';
 import { useExportable, type DataTable } from '../export/exportable.ts';
+import { Stack } from '../export/svg.tsx';
 import { number, percent } from '../format.ts';
 import { useKeys } from '../keyboard.ts';
 import { palette, type Palette } from '../theme.ts';
 import { Legend, Segmented, Select, Slider, Waiting } from '../ui/controls.tsx';
 import { clearFocus, focused, hover, pin, pins, rowsOf, type Place } from '../ui/focus.ts';
-import { Heat } from '../ui/heat.tsx';
+import { Heat, heatSize } from '../ui/heat.tsx';
 import { Refusal } from '../ui/refusal.tsx';
 import { WordKeys } from '../ui/words.tsx';
-import { Funnel, layout, Ribbons, UNTOUCHED, type Links } from './ribbons.tsx';
+import { Funnel, funnelSize, layout, Ribbons, ribbonsSize, UNTOUCHED, type Links } from './ribbons.tsx';
 import { heaviest } from './share.ts';
 
 const written = text('text');
@@ -29,7 +30,7 @@ const compare = choice('compare', ['own', 'same', 'difference'] as const);
 /** Forced looks, as `step:word`, and the tokens before the first of them. */
 const forceParam = text('force');
 const prefixParam = text('prefix');
-export const scaleParam = choice<ScaleName>('scale', SCALES);
+const scaleParam = choice<ScaleName>('scale', SCALES);
 
 /** Something to begin with, in languages that the models are likely to read. */
 const EXAMPLES: Record<string, string> = {
@@ -158,9 +159,9 @@ export function Translate() {
         {list.length > 1 && <Select label="Beside it" value={beside?.id ?? ''} options={[{ value: '', label: 'nothing' }, ...list.filter((m) => m !== model && m.source?.code === model.source?.code).map(option)]} onChange={(id) => change({ beside: id || null, compare: null })} />}
         {beside && <Segmented label="Compare" value={compare.value} options={[{ value: 'own', label: 'own translations' }, { value: 'same', label: 'same words', hint: 'The second model is made to say what the first one said' }, { value: 'difference', label: 'difference' }]} onChange={(v) => (compare.value = v)} />}
         {model.readings.length > 1 && <Select label="Layer and head" value={reading ?? ''} options={[{ value: '', label: `best for this model: ${readingLabel(model.reading ?? 'mean')}` }, ...model.readings.map((value) => ({ value, label: readingLabel(value) }))]} onChange={(value) => (readingParam.value = value)} />}
-        <Segmented label="Picture" value={picture.value} options={[{ value: 'ribbons', label: 'ribbons' }, { value: 'heat', label: 'heat map' }]} onChange={(v) => (picture.value = v)} />
-        {picture.value === 'ribbons' ? <Slider label="Weight shown" value={share.value} least={50} most={100} shown={`${share.value} %`} onChange={(v) => (share.value = v)} />
-          : <Select label="Colours" value={scaleParam.value} options={SCALES.map((value) => ({ value, label: value }))} onChange={(v) => (scaleParam.value = v)} />}
+        {compare.value !== 'difference' && <Segmented label="Picture" value={picture.value} options={[{ value: 'ribbons', label: 'ribbons' }, { value: 'heat', label: 'heat map' }]} onChange={(v) => (picture.value = v)} />}
+        {compare.value !== 'difference' && (picture.value === 'ribbons' ? <Slider label="Weight shown" value={share.value} least={50} most={100} shown={`${share.value} %`} onChange={(v) => (share.value = v)} />
+          : <Select label="Colours" value={scaleParam.value} options={SCALES.map((value) => ({ value, label: value }))} onChange={(v) => (scaleParam.value = v)} />)}
         <button type="button" aria-pressed={forcing !== null} disabled={!best?.alignment} onClick={() => setForcing(forcing === null ? 'choose' : null)} title="Make a target word look at a source word, and see the translation change (f)">Force…</button>
         {imposed.length > 0 && <button type="button" onClick={release}>Let go</button>}
       </div>
@@ -212,7 +213,7 @@ function SideView({ side, pick }: { side: Side; pick: (place: Place, add: boolea
         : (
           <>
             <p class="hint">Nothing to look into: this model has no attention. The encoder hands over one hidden state, and every word of the translation is made from that alone.</p>
-            <div class="scroll"><Funnel source={sentence.words} target={candidate.words} palette={palette.value} /></div>
+            <div class="scroll"><Funnel source={sentence.words} target={candidate.words} palette={palette.value} live /></div>
           </>
         )}
     </section>
@@ -308,14 +309,30 @@ function Candidates({ sentence, chosen }: { sentence: Sentence; chosen: Candidat
 
 function Picture({ sides, difference, palette: p }: { sides: Side[]; difference: number[][] | null; palette: Palette }) {
   const [first] = sides;
-  const links = linksOf(first);
-  const focus = new Set(pins.value);
   const title = `${first.sentence.source} → ${first.candidate.text}`;
-  if (!links) return <Funnel source={first.sentence.words} target={first.candidate.words} palette={p} background />;
-  if (difference) return <Heat rows={links.target} columns={links.source} values={difference} colour={diverging({ ...p, negative: p.k }, p.q)} palette={p} title={title} focus={focus} background />;
-  const heat = heatColours(p, scaleParam.value);
-  if (picture.value === 'heat') return <Heat rows={links.target} columns={links.source} values={links.weights} colour={heat.colour} sums={{ label: 'coverage', values: links.coverage, colour: heat.sum }} palette={p} title={title} focus={focus} background />;
-  return <Ribbons links={links} at={layout(links, heaviest(links.weights, share.value / 100))} palette={p} focus={focus} title={title} background />;
+  const focus = new Set(pins.value);
+  if (difference) {
+    const links = linksOf(first)!;
+    return <Heat rows={links.target} columns={links.source} values={difference} colour={diverging({ ...p, negative: p.k }, p.q)} palette={p} title={title} focus={focus} background />;
+  }
+  const pictures = sides.map((side) => sidePicture(side, p, focus));
+  return pictures.length === 1 ? pictures[0].picture : <Stack pictures={pictures} palette={p} title={title} />;
+}
+
+function sidePicture(side: Side, p: Palette, focus: ReadonlySet<Place>) {
+  const { sentence, candidate, model } = side;
+  const links = linksOf(side);
+  const title = `${sentence.source} → ${candidate.text}`;
+  if (!links) return { label: model.name, ...funnelSize(sentence.words, candidate.words), picture: <Funnel source={sentence.words} target={candidate.words} palette={p} background /> };
+  if (picture.value === 'heat') {
+    const heat = heatColours(p, scaleParam.value);
+    return {
+      label: model.name, ...heatSize(links.target, links.source, true),
+      picture: <Heat rows={links.target} columns={links.source} values={links.weights} colour={heat.colour} sums={{ label: 'coverage', values: links.coverage, colour: heat.sum }} palette={p} title={title} focus={focus} background />,
+    };
+  }
+  const at = layout(links, heaviest(links.weights, share.value / 100));
+  return { label: model.name, ...ribbonsSize(at), picture: <Ribbons links={links} at={at} palette={p} focus={focus} title={title} background /> };
 }
 
 function tablesOf({ model, sentence, candidate }: Side): DataTable[] {

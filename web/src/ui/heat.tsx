@@ -36,6 +36,11 @@ export function heatLayout(rows: readonly string[], columns: readonly string[]) 
   return { left: Math.ceil(longest(rows)) + 14, top: Math.ceil(longest(columns)) * 0.75 + 22, cell, font, height: cell === 40 ? 28 : cell };
 }
 
+export function heatSize(rows: readonly string[], columns: readonly string[], sums: boolean) {
+  const { left, top, cell, height } = heatLayout(rows, columns);
+  return { width: Math.ceil(left + columns.length * cell + 60), height: Math.ceil(top + rows.length * height + (sums ? 40 : 12)) };
+}
+
 const Cells = memo(function Cells({ values, colour, left, top, cell, height, decimals }: { values: HeatProps['values']; colour: HeatProps['colour']; left: number; top: number; cell: number; height: number; decimals: number }) {
   return (
     <g>
@@ -55,7 +60,6 @@ const Cells = memo(function Cells({ values, colour, left, top, cell, height, dec
 export function Heat({ rows, columns, values, colour, sums, palette, title, focus, onHover, onPick, background, decimals = 2 }: HeatProps) {
   const { left, top, cell, font, height } = heatLayout(rows, columns);
   const live = onPick !== undefined;
-  const width = left + columns.length * cell + 60;
   const bottom = top + rows.length * height;
   const many = rows.length * columns.length > MANY;
   const label = (kind: 'r' | 'c', i: number, text: string) => {
@@ -63,7 +67,7 @@ export function Heat({ rows, columns, values, colour, sums, palette, title, focu
     const on = focus.has(place);
     const turn = kind === 'c' ? `translate(${left + (i + 0.5) * cell + 4} ${top - 8}) rotate(-48)` : `translate(${left - 8} ${top + (i + 0.5) * height + 4})`;
     return (
-      <g key={place} data-place={place} transform={turn} tabIndex={live ? (i === 0 ? 0 : -1) : undefined} role={live ? 'button' : undefined} aria-pressed={live ? on : undefined}
+      <g key={place} data-place={place} transform={turn} tabindex={live ? (i === 0 ? 0 : -1) : undefined} role={live ? 'button' : undefined} aria-pressed={live ? on : undefined}
         aria-label={live ? `${kind === 'r' ? 'row' : 'column'} ${text}` : undefined} onMouseEnter={onHover && (() => onHover(place))} onMouseLeave={onHover && (() => onHover(null))}
         onClick={onPick && ((e: MouseEvent) => onPick(place, e.shiftKey))}>
         <text text-anchor={kind === 'r' ? 'end' : 'start'} font-size={font} font-weight={on ? 650 : 400} fill={on ? (kind === 'r' ? palette.q : palette.k) : palette.text}>{fit(text, 130, font)}</text>
@@ -77,7 +81,7 @@ export function Heat({ rows, columns, values, colour, sums, palette, title, focu
     return [r, c];
   };
   const map = (
-    <Svg width={Math.ceil(width)} height={Math.ceil(bottom + (sums ? 40 : 12))} palette={palette} title={title} background={background} live={live}>
+    <Svg {...heatSize(rows, columns, sums !== undefined)} palette={palette} title={title} background={background} live={live}>
       {columns.map((w, i) => label('c', i, w))}
       {rows.map((w, i) => label('r', i, w))}
       {!(live && many) && <Cells values={values} colour={colour} left={left} top={top} cell={cell} height={height} decimals={decimals} />}

@@ -1,15 +1,30 @@
-//! Matrix products over row-major slices, computed by the `gemm` crate on the calling thread.
+//! Matrix products over row-major slices, computed on the calling thread.
 //!
-//! A few rows times the transpose of a row-major matrix, which is what a decoder asks for at each step, is computed here: `gemm` would spend
-//! most of its time on packing the matrix.
+//! `out[i][j] (+)= sum_k a[i][k] b[k][j]`. Each sum is taken in the order of `k`, in blocks of [`DEPTH`], and depends on nothing but row `i` of
+//! `a` and column `j` of `b`: a row of a result has the same bits whatever the number of other rows, and so has a column.
 //!
-//! Work is spread over threads one level up (by sentences), where a whole forward and backward runs without a barrier.
+//! Rows of `b` are read as vectors and copied for that, a block at a time, to where the cache holds them (transposed if `b` is the transpose of
+//! a row-major matrix); numbers of `a` are read where they lie. Work is spread over threads one level up (by sentences), where a whole
+//! forward and backward runs without a barrier.
 
-use gemm::Parallelism;
+use std::array::from_fn;
+use std::cell::RefCell;
+
+use heedful::simd::panel::Panel;
 use heedful::simd::{Isa, Op, dispatch};
 
-/// Up to this many rows are few.
-const FEW: usize = 16;
+/// Terms of a sum that are added up in registers, before they are added to the result.
+const DEPTH: usize = 1024;
+/// Columns of `b` that are copied at once.
+const COLUMNS: usize = 256;
+/// Rows of `a` that meet one panel of `b` after another while the cache holds them.
+const ROWS: usize = 64;
+/// Columns of a panel: two vectors of the largest tier.
+const PANEL: usize = 32;
+/// Lanes of the largest tier.
+const MOST_LANES: usize = 16;
+/// Up to this many rows, rows of `b` are read where they lie if they can be.
+const FEW: usize = 32;
 
 /// A row-major matrix, or the transpose of one, in a slice.
 #[derive(Clone, Copy, Debug)]
@@ -77,38 +92,15 @@ pub fn add_product_strided(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b:
 fn run(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
     assert_eq!(a.columns, b.rows, "inner dimensions of a product [{}, {}] x [{}, {}]", a.rows, a.columns, b.rows, b.columns);
     assert_fits(out.len(), a.rows, b.columns, row_stride);
-    if a.rows <= FEW && a.column_stride == 1 && b.row_stride == 1 {
-        return dispatch(FewRows { out, row_stride, a, b, accumulate });
-    }
-    // SAFETY: `assert_fits`, here and where the matrices were made, keeps every element that these shapes and strides reach
-    // inside its slice; `out` is borrowed mutably, so it overlaps neither `a` nor `b`.
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
-            out.as_mut_ptr(),
-            1,
-            row_stride as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    dispatch(Product { out, row_stride, a, b, accumulate });
 }
 
-/// `out = a b` or `out += a b` by dot products: rows of `a` and columns of `b` are contiguous, and `b` is read once.
-struct FewRows<'a> {
+thread_local! {
+    /// The block of `b` that a product of this thread reads.
+    static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Product<'a> {
     out: &'a mut [f32],
     row_stride: usize,
     a: Matrix<'a>,
@@ -116,55 +108,158 @@ struct FewRows<'a> {
     accumulate: bool,
 }
 
-impl Op for FewRows<'_> {
+impl Op for Product<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        for j in 0..self.b.columns {
-            let column = contiguous(self.b.data, j * self.b.column_stride, self.b.rows);
-            let mut i = 0;
-            while i < self.a.rows {
-                let rows = (self.a.rows - i).min(4);
-                // A row beyond the last repeats it; its product is not used.
-                let row = |r: usize| contiguous(self.a.data, (i + r.min(rows - 1)) * self.a.row_stride, self.a.columns);
-                let products = four_dots(isa, column, [row(0), row(1), row(2), row(3)]);
-                for (r, product) in products.into_iter().take(rows).enumerate() {
-                    let cell = &mut self.out[(i + r) * self.row_stride + j];
-                    *cell = product + if self.accumulate { *cell } else { 0.0 };
+    fn run<I: Isa>(mut self, isa: I) {
+        let (rows, columns, depth) = (self.a.rows, self.b.columns, self.a.columns);
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        if depth == 0 {
+            if !self.accumulate {
+                for i in 0..rows {
+                    self.out[i * self.row_stride..][..columns].fill(0.0);
                 }
-                i += rows;
+            }
+            return;
+        }
+        // No call of a product comes back here, so that the buffer is free.
+        let mut block = BLOCK.take();
+        for k in (0..depth).step_by(DEPTH) {
+            let terms = (depth - k).min(DEPTH);
+            for j in (0..columns).step_by(COLUMNS) {
+                let width = (columns - j).min(COLUMNS);
+                let in_place = self.b.column_stride == 1 && rows <= FEW && columns.is_multiple_of(I::LANES);
+                if !in_place {
+                    self.pack(isa, &mut block, [k, j], [terms, width]);
+                }
+                for i in (0..rows).step_by(ROWS) {
+                    self.block(isa, (!in_place).then_some(&block), [i, j, k], [(rows - i).min(ROWS), width, terms]);
+                }
+            }
+        }
+        BLOCK.set(block);
+    }
+}
+
+impl Product<'_> {
+    /// Copies `[terms, width]` of `b` from `[k, j]` on, as panels `[width / PANEL][terms][PANEL]`, with zeros behind the last column.
+    #[inline(always)]
+    fn pack<I: Isa>(&self, isa: I, block: &mut Vec<f32>, [k, j]: [usize; 2], [terms, width]: [usize; 2]) {
+        let b = &self.b;
+        let len = width.div_ceil(PANEL) * PANEL * terms;
+        if block.len() < len {
+            block.resize(len, 0.0);
+        }
+        for (p, panel) in block[..len].chunks_exact_mut(PANEL * terms).enumerate() {
+            let first = j + p * PANEL;
+            let used = (j + width - first).min(PANEL);
+            if b.column_stride == 1 {
+                for (l, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+                    let from = &b.data[(k + l) * b.row_stride + first..][..used];
+                    if used == PANEL {
+                        for at in (0..PANEL).step_by(I::LANES) {
+                            isa.store(isa.load(&from[at..]), &mut row[at..]);
+                        }
+                    } else {
+                        row[..used].copy_from_slice(from);
+                        row[used..].fill(0.0);
+                    }
+                }
+            } else {
+                for lane in (0..PANEL).step_by(I::LANES) {
+                    transpose(isa, b, [k, first + lane], [terms, used.saturating_sub(lane).min(I::LANES)], &mut panel[lane..]);
+                }
+            }
+        }
+    }
+
+    /// Rows `i..i + count`, columns `j..j + width`, with terms `k..k + terms` of their sums.
+    #[inline(always)]
+    fn block<I: Isa>(&mut self, isa: I, packed: Option<&Vec<f32>>, [i, j, k]: [usize; 3], [count, width, terms]: [usize; 3]) {
+        let (a, b) = (self.a, self.b);
+        let accumulate = self.accumulate || k > 0;
+        let scalars = &a.data[i * a.row_stride + k * a.column_stride..];
+        let scalar_strides = [a.column_stride, a.row_stride];
+        for first in (0..width).step_by(PANEL) {
+            let used = (width - first).min(PANEL);
+            let whole = used - used % I::LANES;
+            let (rows, row_stride) = match packed {
+                Some(packed) => (&packed[first * terms..][..PANEL * terms], PANEL),
+                None => (&b.data[k * b.row_stride + j + first..], b.row_stride),
+            };
+            let start = i * self.row_stride + j + first;
+            if whole > 0 {
+                let (out, out_stride) = (&mut self.out[start..], self.row_stride);
+                isa.call(Panel {
+                    width: whole,
+                    depth: terms,
+                    count,
+                    rows,
+                    row_stride,
+                    scalars,
+                    scalar_strides,
+                    out,
+                    out_stride,
+                    accumulate,
+                });
+            }
+            if whole < used {
+                let mut last = [0.0; ROWS * MOST_LANES];
+                let (rows, out) = (&rows[whole..], &mut last[..]);
+                isa.call(Panel {
+                    width: I::LANES,
+                    depth: terms,
+                    count,
+                    rows,
+                    row_stride,
+                    scalars,
+                    scalar_strides,
+                    out,
+                    out_stride: MOST_LANES,
+                    accumulate: false,
+                });
+                for (n, sums) in last.chunks_exact(MOST_LANES).take(count).enumerate() {
+                    let out = &mut self.out[start + n * self.row_stride + whole..][..used - whole];
+                    for (cell, sum) in out.iter_mut().zip(sums) {
+                        *cell = sum + if accumulate { *cell } else { 0.0 };
+                    }
+                }
             }
         }
     }
 }
 
-/// `len` numbers from `start` on; none at all may start anywhere.
+/// Writes `to[l][c] = b[k + l, j + c]` for `l < terms` and `c < LANES`, rows [`PANEL`] apart, with zeros from column `used` on.
 #[inline(always)]
-fn contiguous(data: &[f32], start: usize, len: usize) -> &[f32] {
-    if len == 0 { &[] } else { &data[start..start + len] }
-}
-
-/// The products of one vector with four others of the same length.
-#[inline(always)]
-fn four_dots<I: Isa>(isa: I, x: &[f32], ys: [&[f32]; 4]) -> [f32; 4] {
-    let [y0, y1, y2, y3] = ys.map(|y| &y[..x.len()]);
-    let (mut s0, mut s1, mut s2, mut s3) = (isa.splat(0.0), isa.splat(0.0), isa.splat(0.0), isa.splat(0.0));
-    let whole = x.len() - x.len() % I::LANES;
-    for at in (0..whole).step_by(I::LANES) {
-        let x = isa.load(&x[at..]);
-        s0 = isa.fma(x, isa.load(&y0[at..]), s0);
-        s1 = isa.fma(x, isa.load(&y1[at..]), s1);
-        s2 = isa.fma(x, isa.load(&y2[at..]), s2);
-        s3 = isa.fma(x, isa.load(&y3[at..]), s3);
+fn transpose<I: Isa>(isa: I, b: &Matrix<'_>, [k, j]: [usize; 2], [terms, used]: [usize; 2], to: &mut [f32]) {
+    let mut l = 0;
+    if used == I::LANES {
+        // Loops of constant length, so that the block stays in registers.
+        while l + I::LANES <= terms {
+            let from = &b.data[j * b.column_stride + k + l..];
+            let mut rows: [I::Vector; MOST_LANES] =
+                from_fn(|c| if c < I::LANES { isa.load(&from[c * b.column_stride..]) } else { isa.splat(0.0) });
+            // Each round moves one bit of an element's column into its row, like a perfect shuffle.
+            for _ in 0..I::LANES.ilog2() {
+                let before = rows;
+                for i in 0..I::LANES / 2 {
+                    (rows[2 * i], rows[2 * i + 1]) = isa.interleave(before[i], before[i + I::LANES / 2]);
+                }
+            }
+            let to = &mut to[l * PANEL..];
+            for i in 0..I::LANES {
+                isa.store(rows[i], &mut to[i * PANEL..]);
+            }
+            l += I::LANES;
+        }
     }
-    if whole < x.len() {
-        let x = isa.load_partial(&x[whole..], 0.0);
-        s0 = isa.fma(x, isa.load_partial(&y0[whole..], 0.0), s0);
-        s1 = isa.fma(x, isa.load_partial(&y1[whole..], 0.0), s1);
-        s2 = isa.fma(x, isa.load_partial(&y2[whole..], 0.0), s2);
-        s3 = isa.fma(x, isa.load_partial(&y3[whole..], 0.0), s3);
+    for l in l..terms {
+        for c in 0..I::LANES {
+            to[l * PANEL + c] = if c < used { b.data[(j + c) * b.column_stride + k + l] } else { 0.0 };
+        }
     }
-    [isa.sum(s0), isa.sum(s1), isa.sum(s2), isa.sum(s3)]
 }
 
 #[cfg(test)]
@@ -198,6 +293,20 @@ mod tests {
                 product_strided(&mut out, stride, left, right);
             }
             prop_assert_eq!(out, expected);
+        }
+
+        #[test]
+        fn a_row_has_the_same_bits_whatever_the_other_rows(m in 1usize..80, k in 1usize..40, n in 1usize..70, tb: bool, deep: bool) {
+            let k = if deep { k + 2 * DEPTH } else { k };
+            let number = |i: usize| ((i * 37 % 97) as f32 - 48.0) / 7.0;
+            let (a, b): (Vec<f32>, Vec<f32>) = ((0..m * k).map(number).collect(), (0..k * n).map(|i| number(i + 5)).collect());
+            let right = if tb { Matrix::new(&b, n, k).t() } else { Matrix::new(&b, k, n) };
+            let (mut together, mut alone) = (vec![0.0; m * n], vec![0.0; n]);
+            product(&mut together, Matrix::new(&a, m, k), right);
+            for (a, row) in a.chunks(k).zip(together.chunks(n)) {
+                product(&mut alone, Matrix::new(a, 1, k), right);
+                prop_assert_eq!(&alone, row);
+            }
         }
     }
 }

@@ -47,7 +47,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-pub(crate) mod panel;
+pub mod panel;
 mod scalar;
 
 use half::{bf16, f16};

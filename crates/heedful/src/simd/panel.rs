@@ -11,7 +11,7 @@ use std::array::from_fn;
 ///
 /// Each sum is taken in the order of `k` and does not depend on `count` or `width`.
 #[derive(Debug)]
-pub(crate) struct Panel<'a> {
+pub struct Panel<'a> {
     /// Elements of a row; a multiple of the tier's lanes.
     pub width: usize,
     /// Rows of the panel.

@@ -153,14 +153,14 @@ export interface Answer<T> {
   waiting: boolean;
 }
 
-/** Asks when the request changes; what is no longer wanted is dropped, and the server stops computing it. */
-export function useAnswer<T>(request: Request | null): Answer<T> {
+/** Asks when the request changes; what is no longer wanted is dropped, and the server stops computing it. `fresh` asks for what may have changed. */
+export function useAnswer<T>(request: Request | null, fresh = false): Answer<T> {
   const key = request && keyOf(request);
   const [answer, setAnswer] = useState<Answer<T> & { key: string | null }>({ data: null, error: null, status: 200, waiting: request !== null, key: null });
   useEffect(() => {
     if (!request || !key) return;
     const unuse = use(key);
-    if (kept.has(key)) {
+    if (kept.has(key) && !fresh) {
       setAnswer({ data: kept.get(key) as T, error: null, status: 200, waiting: false, key });
       return unuse;
     }

@@ -44,14 +44,15 @@ export function Lesson() {
   if (s.chapter !== 'model') return <Chapters s={s} chapter={s.chapter === 'story' ? story() : mechanism(s, null)} />;
   return (
     <>
-      {answer.data ? <Chapters s={s} chapter={mechanism(s, answer.data)} model={answer.data} /> : <ChapterBar chapter="model" />}
-      {models.data && !model && <p class="hint">None of the loaded models is a Transformer; this chapter needs one.</p>}
-      {models.error && <Refusal answer={models} />}
-      {answer.error && <Refusal answer={answer} />}
+      <ChapterBar chapter="model" />
       <div class="bar">
         <label class="field words"><span class="label">Your sentence{model && `, with the weights of ${model.name}`}</span>
           <input type="text" value={words} maxLength={300} onInput={(e) => (said.value = e.currentTarget.value)} /></label>
       </div>
+      {models.data && !model && <p class="hint">None of the loaded models is a Transformer; this chapter needs one.</p>}
+      {models.error && <Refusal answer={models} />}
+      {answer.error && <Refusal answer={answer} />}
+      {answer.data && <Chapters s={s} chapter={mechanism(s, answer.data)} model={answer.data} />}
     </>
   );
 }
@@ -125,7 +126,7 @@ function Chapters({ s, chapter, model }: { s: Settings; chapter: Chapter; model?
 
   return (
     <div class="lesson">
-      <ChapterBar chapter={s.chapter} />
+      {!model && <ChapterBar chapter={s.chapter} />}
       {s.chapter !== 'story' && <Options s={s} heads={model?.heads ?? 2} />}
       <div class={`lesson-body${stage.blocks.length > 1 ? ' two' : ''}`}>
         <div class="prose">

@@ -63,7 +63,7 @@ export function story(): Chapter {
     },
     {
       id: 'memory', label: 'forgetting', title: 'What is left of the first word?',
-      text: ['Without attention the decoder gets the last hidden state and nothing else. The row of each state says how strongly it still depends on each word: the size of its derivative by that word, as a share. In the last row, the early words are nearly gone, and no more training data changes that one vector has to carry everything.'],
+      text: ['Without attention the decoder gets the last hidden state and nothing else. The row of each state says how strongly it still depends on each word: the size of its derivative by that word, as a share. In the last row the early words are nearly gone: one vector has to carry everything.'],
       blocks: [{
         operands: [{ tensor: H, uses: 'row' }],
         tensor: M, rowwise: true,

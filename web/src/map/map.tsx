@@ -47,7 +47,7 @@ export function MapView() {
 function Start() {
   const info = useInfo();
   const models = useModels();
-  const maps = useAnswer<MapInfo[]>(get('/api/maps'));
+  const maps = useAnswer<MapInfo[]>(get('/api/maps'), true);
   const list = (models.data?.models ?? []).filter((m) => m.attention.encoder);
   const [model, setModel] = useState('');
   const [content, setContent] = useState('');
@@ -107,7 +107,7 @@ function Start() {
 function useMap(id: string) {
   const [map, setMap] = useState<MapInfo | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
-  const first = useAnswer<MapInfo>(get(`/api/maps/${id}`));
+  const first = useAnswer<MapInfo>(get(`/api/maps/${id}`), true);
   useEffect(() => {
     if (first.data) setMap(first.data);
   }, [first.data]);

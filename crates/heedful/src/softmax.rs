@@ -10,17 +10,20 @@ use crate::kernel::tile::ROWS;
 use crate::simd::{Isa, Op, dispatch};
 
 /// Largest score and sum of exponentials of the queries of a tile, one in each lane.
+///
+/// On request, `t = sum e^(s - m) (s - m)` goes along: the entropy of the weights is then `ln l - t / l`.
 #[derive(Clone, Debug)]
 pub(crate) struct Online {
     max: [f32; ROWS],
     sum: [f32; ROWS],
+    spread: [f32; ROWS],
     is_empty: bool,
 }
 
 impl Default for Online {
     /// No key has been seen: `m = -inf`, `l = 0`.
     fn default() -> Self {
-        Self { max: [f32::NEG_INFINITY; ROWS], sum: [0.0; ROWS], is_empty: true }
+        Self { max: [f32::NEG_INFINITY; ROWS], sum: [0.0; ROWS], spread: [0.0; ROWS], is_empty: true }
     }
 }
 
@@ -34,6 +37,17 @@ impl Online {
     /// must be multiplied by.
     #[inline(always)]
     pub fn push<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
+        self.push_all::<I, false>(isa, width, scores)
+    }
+
+    /// [`push`](Self::push), for [`entropies`](Self::entropies) to be known in the end.
+    #[inline(always)]
+    pub fn push_with_spread<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
+        self.push_all::<I, true>(isa, width, scores)
+    }
+
+    #[inline(always)]
+    fn push_all<I: Isa, const SPREAD: bool>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
         let lowest = isa.splat(f32::NEG_INFINITY);
         let mut factors = [1.0; ROWS];
         self.is_empty = false;
@@ -45,14 +59,24 @@ impl Online {
             }
             // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
             let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
-            let mut sum = isa.splat(0.0);
+            // Where e^x is 0, x may be -inf, and the product of the two must be 0 too.
+            let bounded = |x| isa.max(isa.splat(-110.0), x);
+            let (mut sum, mut spread) = (isa.splat(0.0), isa.splat(0.0));
             for scores in scores.chunks_exact_mut(width) {
-                let weight = exp(isa, isa.sub(isa.load(&scores[lane..]), shift));
+                let below = isa.sub(isa.load(&scores[lane..]), shift);
+                let weight = exp(isa, below);
                 sum = isa.add(sum, weight);
+                if SPREAD {
+                    spread = isa.fma(weight, bounded(below), spread);
+                }
                 isa.store(weight, &mut scores[lane..]);
             }
             let factor = exp(isa, isa.sub(before, shift));
             isa.store(factor, &mut factors[lane..]);
+            if SPREAD {
+                let so_far = isa.fma(isa.load(&self.sum[lane..]), bounded(isa.sub(before, shift)), isa.load(&self.spread[lane..]));
+                isa.store(isa.fma(so_far, factor, spread), &mut self.spread[lane..]);
+            }
             isa.store(isa.fma(isa.load(&self.sum[lane..]), factor, sum), &mut self.sum[lane..]);
             isa.store(max, &mut self.max[lane..]);
         }
@@ -74,6 +98,21 @@ impl Online {
             isa.store(isa.select(empty, lowest, lse_or_nothing), &mut lse[lane..]);
         }
         (factors, lse)
+    }
+
+    /// The entropies of the weights, `-sum p ln p`, in nats; 0 where no key was seen. All scores must have come through
+    /// [`push_with_spread`](Self::push_with_spread).
+    #[inline(always)]
+    pub fn entropies<I: Isa>(&self, isa: I, width: usize) -> [f32; ROWS] {
+        let (zero, one) = (isa.splat(0.0), isa.splat(1.0));
+        let mut entropies = [0.0; ROWS];
+        for lane in (0..width).step_by(I::LANES) {
+            let sum = isa.load(&self.sum[lane..]);
+            let sum = isa.select(isa.eq(sum, zero), one, sum);
+            let entropy = isa.sub(ln(isa, sum), isa.div(isa.load(&self.spread[lane..]), sum));
+            isa.store(isa.max(zero, entropy), &mut entropies[lane..]);
+        }
+        entropies
     }
 }
 

@@ -1,8 +1,9 @@
-//! A block of queries against all the keys they may look at.
+//! A block of queries against all the keys they may look at, with or without a glance at the weights on the way.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use super::glance::{Found, TileGlance, Wanted};
 use super::lanes::{Scale, elementwise};
 use super::score::{query_factor, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
@@ -20,6 +21,7 @@ pub(crate) const BLOCK: usize = 4 * ROWS;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     tiles: Vec<QueryTile>,
+    glances: Vec<TileGlance>,
     scores: Vec<f32>,
     bent: Vec<f32>,
     k: Vec<f32>,
@@ -56,8 +58,31 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        self.attend(isa, None);
+    }
+}
+
+/// [`Forward`], and what is wanted to be known of the weights.
+pub(crate) struct ForwardWithGlance<'a, 'p, Q, K> {
+    pub forward: Forward<'a, 'p, Q, K>,
+    pub wanted: Wanted<'a>,
+    pub found: &'a Mutex<Found<'p>>,
+}
+
+impl<Q: Element, K: Element> Op for ForwardWithGlance<'_, '_, Q, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        self.forward.attend(isa, Some((&self.wanted, self.found)));
+    }
+}
+
+impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
+    #[inline(always)]
+    fn attend<I: Isa>(self, isa: I, glance: Option<(&Wanted<'_>, &Mutex<Found<'_>>)>) {
         let Self { problem, sequence, kv_head, rows, .. } = self;
-        let Scratch { tiles, scores, bent, k, v } = self.scratch;
+        let Scratch { tiles, glances, scores, bent, k, v } = self.scratch;
         let (band, value_width) = (&sequence.band, padded(problem.dims()[1]));
         tiles.resize_with(tiles.len().max(BLOCK / ROWS), QueryTile::default);
         let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
@@ -68,6 +93,12 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
             tile.contexts.resize(tile.lanes.count * value_width, 0.0);
         }
         scores.resize(KEYS * ROWS, 0.0);
+        if let Some((wanted, _)) = glance {
+            glances.resize_with(glances.len().max(tiles.len()), TileGlance::default);
+            for (glance, tile) in glances.iter_mut().zip(&*tiles) {
+                glance.start(isa, wanted, &tile.lanes);
+            }
+        }
 
         let group = problem.group();
         let reach = band.reach(rows.start / group..(rows.end - 1) / group + 1);
@@ -77,7 +108,7 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
             start = block_keys.end;
             let block_k = Rows::new(isa, &problem.k, sequence, kv_head, block_keys.clone(), false, k);
             let block_v = Rows::new(isa, &problem.v, sequence, kv_head, block_keys.clone(), true, v);
-            for QueryTile { lanes, queries, online, contexts } in &mut *tiles {
+            for (t, QueryTile { lanes, queries, online, contexts }) in tiles.iter_mut().enumerate() {
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
                 let kind = band.classify(lanes.queries(), keys.clone());
@@ -88,7 +119,14 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
                 let scores = &mut scores[..keys.len() * lanes.width];
                 score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, scores, bent);
                 let is_first = online.is_empty();
-                let factors = online.push(isa, lanes.width, scores);
+                let factors = if let Some((wanted, _)) = glance {
+                    glances[t].see_scores(isa, wanted, lanes.width, keys.start, scores);
+                    let factors = online.push_with_spread(isa, lanes.width, scores);
+                    glances[t].see_weights(isa, wanted, sequence, lanes, keys.clone(), scores, &factors);
+                    factors
+                } else {
+                    online.push(isa, lanes.width, scores)
+                };
                 if !is_first {
                     for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
                         if factor != 1.0 {
@@ -112,6 +150,14 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, Q, K> {
         }
 
         let [_, heads, q_len, _] = problem.q.shape();
+        if let Some((wanted, found)) = glance {
+            let found = &mut *found.lock().unwrap_or_else(PoisonError::into_inner);
+            for (tile, glance) in tiles.iter().zip(glances) {
+                let row =
+                    |r: usize| (sequence.batch * heads + tile.lanes.heads[r]) * q_len + sequence.queries.start + tile.lanes.queries[r];
+                glance.finish(isa, wanted, &tile.lanes, &tile.online, row, found);
+            }
+        }
         let (out, out_lse) = &mut *self.target.lock().unwrap_or_else(PoisonError::into_inner);
         for tile in tiles {
             if tile.online.is_empty() {

@@ -7,6 +7,7 @@
 pub(crate) mod backward;
 pub mod elementary;
 pub(crate) mod forward;
+pub(crate) mod glance;
 pub mod lanes;
 pub(crate) mod lens;
 pub(crate) mod score;

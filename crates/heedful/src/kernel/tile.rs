@@ -16,7 +16,7 @@ pub(crate) const ROWS: usize = 32;
 /// Most keys in a tile.
 pub(crate) const KEYS: usize = 128;
 /// Lanes of the largest tier. Rows that are read as vectors are padded to a multiple of it.
-const MOST_LANES: usize = 16;
+pub(crate) const MOST_LANES: usize = 16;
 
 /// Which queries the lanes of a tile hold. The query heads that share a key/value head lie side by side: row `i` of the `q_len * group`
 /// rows of a sequence is query `i / group` of the group's head `i % group`, so that the rows of a tile look at nearly the same keys.

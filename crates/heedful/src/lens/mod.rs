@@ -11,6 +11,11 @@
 //! | who looks where, within these bounds? | [`tile`](Lens::tile), [`scores`](Lens::scores) | the tile |
 //! | the same from afar, for a map that can be zoomed | [`pooled`](Lens::pooled) | the map |
 //! | how much attention does each key receive? | [`column_sums`](Lens::column_sums) | `O(k_len)` |
+//! | what went into a token through all layers, and where did it go? | [`rollout`], [`rollout_of`] | `O(tokens)` |
+//! | the same with weights that count what they fetch | [`with_value_norms`](Lens::with_value_norms) | as above |
+//! | what is each query's entropy, its heaviest keys, its mean distance? | [`attend_with`] a [`Glance`], or [`Lens::glance`] | the answers |
+//!
+//! Attention whose weights are at hand as rows, as that of Bahdanau's and Luong's decoders, is looked at through [`WeightRows`].
 //!
 //! ```
 //! use heedful::lens::Lens;
@@ -30,8 +35,12 @@
 //! # Ok::<(), heedful::Error>(())
 //! ```
 
+mod glance;
 mod heads;
+mod norms;
 mod pooled;
+mod rollout;
+mod rows;
 mod sums;
 
 use std::ops::Range;
@@ -44,8 +53,12 @@ use crate::problem::Problem;
 use crate::simd::{Isa, dispatch};
 use crate::{Element, Options, Parallelism, Result, View};
 
+pub use glance::{Glance, attend_packed_with, attend_with};
 pub use heads::Heads;
+pub use norms::value_norms;
 pub use pooled::Pool;
+pub use rollout::{rollout, rollout_of};
+pub use rows::WeightRows;
 
 /// A look into one call of [`attend`](crate::attend) or [`attend_packed`](crate::attend_packed).
 ///
@@ -56,6 +69,8 @@ pub use pooled::Pool;
 pub struct Lens<'a, Q = f32, K = f32> {
     problem: Problem<'a, Q, K>,
     lse: &'a [f32],
+    /// Multiply the weights, `[batch, heads, k_len]`.
+    factors: Option<&'a [f32]>,
     parallelism: Parallelism,
 }
 
@@ -87,7 +102,7 @@ impl<'a, Q: Element, K: Element> Lens<'a, Q, K> {
     pub fn new(q: View<'a, Q>, k: View<'a, K>, options: &Options<'a>, lse: &'a [f32]) -> Result<Self> {
         let problem = Problem::new("Lens::new", q, k, k, options)?;
         problem.check_lse("Lens::new", lse.len())?;
-        Ok(Self { problem, lse, parallelism: options.parallelism })
+        Ok(Self { problem, lse, factors: None, parallelism: options.parallelism })
     }
 
     /// A look into [`attend_packed`](crate::attend_packed) with these queries, keys and options, which gave this `lse`, `[heads, q_total]`.
@@ -104,7 +119,7 @@ impl<'a, Q: Element, K: Element> Lens<'a, Q, K> {
     ) -> Result<Self> {
         let problem = Problem::packed("Lens::packed", q, k, k, [offsets_q, offsets_k], options)?;
         problem.check_lse("Lens::packed", lse.len())?;
-        Ok(Self { problem, lse, parallelism: options.parallelism })
+        Ok(Self { problem, lse, factors: None, parallelism: options.parallelism })
     }
 
     /// How many sequences there are.
@@ -205,7 +220,16 @@ impl<'a, Q: Element, K: Element> Lens<'a, Q, K> {
     /// Hands the weights of a part of a place over.
     fn weigh(&self, place: &Place, queries: Range<usize>, keys: Range<usize>, to: &mut impl Take) {
         let sequence = &self.problem.sequence(place.sequence);
-        dispatch(Weigh { problem: &self.problem, sequence, lse: self.lse, factors: None, heads: place.heads.clone(), queries, keys, to });
+        dispatch(Weigh {
+            problem: &self.problem,
+            sequence,
+            lse: self.lse,
+            factors: self.factors,
+            heads: place.heads.clone(),
+            queries,
+            keys,
+            to,
+        });
     }
 
     /// The weights of a place, `[queries, keys]`.
@@ -250,10 +274,15 @@ impl TopK {
     /// The `k` largest of a row of weights.
     fn of(row: &[f32], k: usize) -> Self {
         let mut keys: Vec<usize> = (0..row.len()).filter(|&key| row[key] > 0.0).collect();
-        keys.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-        let rest = keys.split_off(k.min(keys.len()));
+        let heavier = |a: &usize, b: &usize| row[*b].total_cmp(&row[*a]).then(a.cmp(b));
+        let mut rest = Vec::new();
+        if k < keys.len() {
+            keys.select_nth_unstable_by(k, heavier);
+            rest = keys.split_off(k);
+        }
+        keys.sort_unstable_by(heavier);
         let weights = keys.iter().map(|&key| row[key]).collect();
-        Self { keys, weights, rest: rest.iter().map(|&key| row[key]).sum() }
+        Self { keys, weights, rest: rest.iter().map(|&key| f64::from(row[key])).sum::<f64>() as f32 }
     }
 }
 

@@ -19,6 +19,26 @@ pub enum Pool {
     Max,
 }
 
+impl Pool {
+    /// What a cell holds after one more number: a sum so far, or the largest.
+    #[inline(always)]
+    pub(super) fn join(self, so_far: f64, x: f64) -> f64 {
+        if self == Self::Max { so_far.max(x) } else { so_far + x }
+    }
+
+    /// A map from what its cells hold in the end.
+    pub(super) fn finish(self, mut map: Vec<f64>, rows: Axis, columns: Axis) -> Vec<f32> {
+        if self == Self::Mean {
+            let widths: Vec<usize> = (0..columns.cells).map(|column| columns.places(column..column + 1).len()).collect();
+            for (row, cells) in map.chunks_exact_mut(columns.cells.max(1)).enumerate() {
+                let height = rows.places(row..row + 1).len();
+                cells.iter_mut().zip(&widths).for_each(|(cell, width)| *cell /= (height * width) as f64);
+            }
+        }
+        map.into_iter().map(|cell| cell as f32).collect()
+    }
+}
+
 /// `len` places from `start` on, cut into `cells` cells that are as equal as can be: cell `c` begins at place `c len / cells`, rounded down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
@@ -28,7 +48,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    fn new(operation: &'static str, option: &'static str, range: &Range<usize>, cells: usize) -> Result<Self> {
+    pub(super) fn new(operation: &'static str, option: &'static str, range: &Range<usize>, cells: usize) -> Result<Self> {
         let len = range.len();
         if cells > len || (cells == 0 && len > 0) {
             let fix = format!("the rectangle has {len} there: a map has at least 1 cell, and at most one for each");
@@ -43,8 +63,12 @@ impl Axis {
         bound(cells.start)..bound(cells.end)
     }
 
+    pub(super) fn cells(&self) -> usize {
+        self.cells
+    }
+
     /// The cell that a place lies under.
-    fn cell(&self, place: usize) -> usize {
+    pub(super) fn cell(&self, place: usize) -> usize {
         (((place - self.start + 1) as u128 * self.cells as u128 - 1) / self.len as u128) as usize
     }
 
@@ -113,25 +137,20 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
             let piece = Axis { start: queries.start, len: queries.len(), cells: pieces }.places(piece..piece + 1);
             let cells = vec![0.0; own_rows.len() * own_columns.len()];
             let keys = columns.places(own_columns.clone());
-            let mut pooled = Pooled { rows, columns, own_rows, own_columns, is_max: pool == Pool::Max, cells };
+            let mut pooled = Pooled { rows, columns, own_rows, own_columns, pool, cells };
             self.weigh(place, piece, keys, &mut pooled);
             pooled.cells
         });
         for (part, sums) in sums.iter().enumerate() {
             let (own_rows, own_columns) = own(part);
             for (row, sums) in own_rows.zip(sums.chunks_exact(own_columns.len().max(1))) {
-                let count = rows.places(row..row + 1).len();
                 for (column, &sum) in own_columns.clone().zip(sums) {
                     let cell = &mut map[row * columns.cells + column];
-                    *cell = match pool {
-                        Pool::Sum => *cell + sum,
-                        Pool::Mean => *cell + sum / (count * columns.places(column..column + 1).len()) as f64,
-                        Pool::Max => cell.max(sum),
-                    };
+                    *cell = pool.join(*cell, sum);
                 }
             }
         }
-        map.into_iter().map(|cell| cell as f32).collect()
+        pool.finish(map, rows, columns)
     }
 }
 
@@ -141,7 +160,7 @@ struct Pooled {
     columns: Axis,
     own_rows: Range<usize>,
     own_columns: Range<usize>,
-    is_max: bool,
+    pool: Pool,
     /// `[own_rows][own_columns]`
     cells: Vec<f64>,
 }
@@ -149,6 +168,7 @@ struct Pooled {
 impl Take for Pooled {
     #[inline(always)]
     fn take<I: Isa>(&mut self, isa: I, tile: &WeightTile<'_>) {
+        let is_max = self.pool == Pool::Max;
         let (first_row, last_row) = (self.rows.cell(tile.queries.start), self.rows.cell(tile.queries.end - 1));
         let mut key = tile.keys.start;
         while key < tile.keys.end {
@@ -162,19 +182,19 @@ impl Take for Pooled {
                 let mut sum = isa.splat(0.0);
                 for weights in weights.chunks_exact(tile.width) {
                     let weight = isa.load(&weights[lane..]);
-                    sum = if self.is_max { isa.max(weight, sum) } else { isa.add(weight, sum) };
+                    sum = if is_max { isa.max(weight, sum) } else { isa.add(weight, sum) };
                 }
                 isa.store(sum, &mut pooled[lane..]);
-                across = if self.is_max { isa.max(sum, across) } else { isa.add(sum, across) };
+                across = if is_max { isa.max(sum, across) } else { isa.add(sum, across) };
             }
             let column = column - self.own_columns.start;
             let width = self.own_columns.len();
             let mut add = |row: usize, x: f32| {
                 let cell = &mut self.cells[(row - self.own_rows.start) * width + column];
-                *cell = if self.is_max { cell.max(f64::from(x)) } else { *cell + f64::from(x) };
+                *cell = self.pool.join(*cell, f64::from(x));
             };
             if first_row == last_row {
-                add(first_row, if self.is_max { isa.maximum(across) } else { isa.sum(across) });
+                add(first_row, if is_max { isa.maximum(across) } else { isa.sum(across) });
                 continue;
             }
             let mut row = first_row;

@@ -27,8 +27,8 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
     /// If there is no such sequence or head, or `x` does not hold one number for each query.
     pub fn to_keys(&self, sequence: usize, heads: impl Into<Heads>, x: &[f32]) -> Result<Vec<f32>> {
         let [queries, keys] = self.shape(sequence);
-        let place = self.place("Lens::to_keys", sequence, heads, 0..queries, 0..keys)?;
         check_vector("Lens::to_keys", x, queries, "query")?;
+        let place = self.place("Lens::to_keys", sequence, heads, support(x), 0..keys)?;
         Ok(self.over_queries(&place, Some(x)))
     }
 
@@ -38,12 +38,12 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
     /// If there is no such sequence or head, or `x` does not hold one number for each key.
     pub fn to_queries(&self, sequence: usize, heads: impl Into<Heads>, x: &[f32]) -> Result<Vec<f32>> {
         let [queries, keys] = self.shape(sequence);
-        let place = self.place("Lens::to_queries", sequence, heads, 0..queries, 0..keys)?;
         check_vector("Lens::to_queries", x, keys, "key")?;
+        let place = self.place("Lens::to_queries", sequence, heads, 0..queries, support(x))?;
         let parts = self.each_part(&place, queries.div_ceil(TOGETHER), |part| {
             let queries = part * TOGETHER..queries.min((part + 1) * TOGETHER);
             let mut sums = OverKeys { x, first: queries.start, sums: vec![0.0; queries.len()] };
-            self.weigh(&place, queries, 0..keys, &mut sums);
+            self.weigh(&place, queries, place.keys.clone(), &mut sums);
             sums.sums
         });
         Ok(parts.into_iter().flatten().map(|sum| sum as f32).collect())
@@ -60,6 +60,12 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
         });
         parts.into_iter().flatten().map(|sum| sum as f32).collect()
     }
+}
+
+/// The range that holds everything but 0.
+fn support(x: &[f32]) -> Range<usize> {
+    let first = x.iter().position(|&x| x != 0.0).unwrap_or(0);
+    first..x.iter().rposition(|&x| x != 0.0).map_or(first, |last| last + 1)
 }
 
 fn check_vector(operation: &'static str, x: &[f32], len: usize, each: &str) -> Result<()> {

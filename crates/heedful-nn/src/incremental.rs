@@ -12,8 +12,10 @@ use crate::{Parameters, Workspace};
 /// Keys and values of one self-attention layer: `length` tokens of each row, all rows equally long.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    /// `[rows, capacity, 2 dim]`
+    /// `[rows, capacity, 2 dim]`, and possibly more behind it that is not used.
     data: Vec<f32>,
+    /// Takes the place of `data` when rows are rearranged: a beam does that at every step.
+    spare: Vec<f32>,
     rows: usize,
     length: usize,
     capacity: usize,
@@ -27,7 +29,19 @@ impl Cache {
 
     /// Makes row `i` what row `rows[i]` was; `width` is `2 dim`.
     pub fn select(&mut self, rows: &[usize], width: usize) {
+        if rows.is_sorted_by(|a, b| a < b) {
+            return self.keep(rows, width);
+        }
         self.rearrange(rows.iter().copied(), rows.len(), self.capacity, width);
+    }
+
+    /// Moves rows down to where others were left out.
+    fn keep(&mut self, rows: &[usize], width: usize) {
+        let (row, used) = (self.capacity * width, self.length * width);
+        for (to, &from) in rows.iter().enumerate().filter(|(to, from)| to != *from) {
+            self.data.copy_within(from * row..from * row + used, to * row);
+        }
+        self.rows = rows.len();
     }
 
     fn push(&mut self, projected: &[f32], dim: usize) {
@@ -42,12 +56,16 @@ impl Cache {
     }
 
     fn rearrange(&mut self, from: impl Iterator<Item = usize>, rows: usize, capacity: usize, width: usize) {
-        let mut data = vec![0.0; rows * capacity * width];
+        let needed = rows * capacity * width;
+        if self.spare.len() < needed {
+            self.spare = vec![0.0; needed];
+        }
         let used = self.length * width;
         for (to, from) in from.enumerate() {
-            data[to * capacity * width..][..used].copy_from_slice(&self.data[from * self.capacity * width..][..used]);
+            self.spare[to * capacity * width..][..used].copy_from_slice(&self.data[from * self.capacity * width..][..used]);
         }
-        (self.data, self.rows, self.capacity) = (data, rows, capacity);
+        std::mem::swap(&mut self.data, &mut self.spare);
+        (self.rows, self.capacity) = (rows, capacity);
     }
 }
 
@@ -203,9 +221,12 @@ mod tests {
         let mut cache = Cache::new(2);
         let mut order = vec![0, 1];
         for t in 0..20 {
-            if t == 7 {
-                cache.select(&[1, 1, 0], 2 * DIM);
-                order = vec![1, 1, 0];
+            // A beam forks, rows trade places, and one is left out.
+            for (step, rows) in [(7, vec![1, 1, 0]), (12, vec![2, 0, 1]), (15, vec![0, 2])] {
+                if t == step {
+                    cache.select(&rows, 2 * DIM);
+                    order = rows.iter().map(|&row| order[row]).collect();
+                }
             }
             let token = t * DIM..(t + 1) * DIM;
             let x: Vec<f32> = order.iter().flat_map(|&s| sentences[s][token.clone()].to_vec()).collect();

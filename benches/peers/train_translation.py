@@ -9,8 +9,8 @@ is done is left alone.
 
 The same: sizes, tokenizer and ids, pairs, batches of like lengths by tokens, dropout and its places, initial distributions, label smoothing,
 Adam, clipping, warm-up, validation sentences, greedy translation, sacreBLEU. What is idle is left out: padding is not projected to the
-vocabulary, and keys and values are cached in validation. With --minutes the learning rate falls to zero at the end of these minutes, so that
-each trainer has a schedule that suits its speed; without, at the same update.
+vocabulary, and keys and values are cached in validation. Where minutes limit the run, here or in its configuration, the learning rate falls to
+zero at the end of these minutes, so that each trainer has a schedule that suits its speed; otherwise at the same update.
 """
 
 import argparse
@@ -353,6 +353,7 @@ class Run:
     def __init__(self, folder, out, arguments):
         self.config = tomllib.loads((folder / "config.toml").read_text())
         self.training, self.out, self.arguments = self.config["training"], out, arguments
+        self.minutes = arguments.minutes or self.training["minutes"]
         tokenizer = self.tokenizer = Tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
         data = self.config["data"]
         held_out = read_pairs(data["valid"])
@@ -388,8 +389,8 @@ class Run:
         return p["cpu_seconds"] / torch.get_num_threads() if self.arguments.clock == "cpu" else p["seconds"]
 
     def share(self):
-        if self.arguments.minutes:
-            return self.spent() / (60 * self.arguments.minutes)
+        if self.minutes:
+            return self.spent() / (60 * self.minutes)
         return self.progress["update"] / self.training["updates"]
 
     def learning_rate(self):
@@ -398,7 +399,7 @@ class Run:
         update, warmup = self.progress["update"], self.training["warmup"]
         if update <= warmup:
             factor = update / warmup
-        elif self.arguments.minutes:
+        elif self.minutes:
             warm = self.progress.setdefault("warm", self.share())  # how much of the run the warm-up took
             factor = (1 - self.share()) / (1 - warm)
         else:
@@ -446,7 +447,7 @@ class Run:
     def run(self):
         p, c = self.progress, self.training
         lengths = [(len(a), len(b)) for a, b in self.pairs]
-        every = self.arguments.validate_every or c["validate_every"]
+        every, every_minutes = self.arguments.validate_every or c["validate_every"], c.get("validate_minutes", 0)
         order = batches(lengths, c["batch_tokens"], f"{c['seed']} {p['epoch']}")
         while self.share() < 1:
             if p["batch"] == len(order):
@@ -461,12 +462,14 @@ class Run:
             if p["update"] % 10 == 0:
                 self.append(update=p["update"], epoch=p["epoch"], seconds=p["seconds"], cpu_seconds=p["cpu_seconds"], loss=loss,
                             tokens_per_second=tokens / seconds, learning_rate=self.optimiser.param_groups[0]["lr"], gradient_norm=norm)
-            if p["update"] % every == 0 or self.share() >= 1:
+            due = p["update"] % every == 0 if every else self.spent() - p.get("validated_at", 0) >= 60 * every_minutes
+            if due or self.share() >= 1:
                 start, cpu = time.perf_counter(), time.process_time()
                 report = self.validate()
                 p["seconds"] += time.perf_counter() - start
                 p["validation_seconds"] += time.perf_counter() - start
                 p["cpu_seconds"] += time.process_time() - cpu
+                p["validated_at"] = self.spent()
                 self.append(update=p["update"], epoch=p["epoch"], seconds=p["seconds"], cpu_seconds=p["cpu_seconds"],
                             validation_seconds=p["validation_seconds"], tokens=p["tokens"], validation=report)
                 print(f"{self.out.name}: update {p['update']}  {p['seconds'] / 60:.1f} min (CPU {p['cpu_seconds'] / 60:.1f})  "
@@ -481,7 +484,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("out", type=Path)
     arguments.add_argument("runs", type=Path, nargs="+")
-    arguments.add_argument("--minutes", type=float, default=0, help="how long each run is; without, as many updates as heedful's")
+    arguments.add_argument("--minutes", type=float, default=0, help="how long each run is; without, as long as heedful's")
     arguments.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: minutes are CPU minutes over threads")
     arguments.add_argument("--validate-every", type=int, default=0, help="updates; without, heedful's")
     arguments.add_argument("--threads", type=int, default=2)

@@ -1,8 +1,8 @@
 //! `heedful translate`: sentences in, sentences out, and a picture of where each word came from.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, stdin, stdout};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -126,11 +126,12 @@ impl Arguments {
 
     /// What standard error shows of the way through a file or a pipe, if it is a terminal that no translations are written to.
     fn progress(&self) -> Result<ProgressBar> {
-        if self.output.is_none() && stdout().is_terminal() {
+        if !stderr().is_terminal() || self.output.is_none() && stdout().is_terminal() {
             return Ok(ProgressBar::hidden());
         }
         let (bar, template) = match &self.input {
-            Some(path) if path != Path::new("-") => {
+            // Only a regular file can be read a second time.
+            Some(path) if path.is_file() => {
                 (ProgressBar::new(open_lines(path)?.count() as u64), "{bar:25} {pos} of {len} lines, {per_sec}, eta {eta}")
             }
             _ => (ProgressBar::new_spinner(), "{spinner} {pos} lines, {per_sec}"),

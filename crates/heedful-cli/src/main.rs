@@ -39,6 +39,7 @@ enum Command {
     Evaluate(command::evaluate::Arguments),
     Score(command::score::Arguments),
     Attend(command::attend::Arguments),
+    Explore(command::explore::Arguments),
     Info(command::info::Arguments),
     Completions(command::completions::Arguments),
 }
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => arguments.run(),
         Command::Score(arguments) => arguments.run(color),
         Command::Attend(arguments) => arguments.run(color),
+        Command::Explore(arguments) => arguments.run(),
         Command::Info(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
     };

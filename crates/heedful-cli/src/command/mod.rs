@@ -4,6 +4,7 @@ pub mod attend;
 pub mod compare;
 pub mod completions;
 pub mod evaluate;
+pub mod explore;
 pub mod info;
 pub mod score;
 pub mod train;

@@ -1,5 +1,6 @@
 /** Everything shown is in the address: `#/view?name=value&...`. A value that is the default is left out. */
 import { computed, signal, type ReadonlySignal } from '@preact/signals';
+import './key.ts'; // Takes the key out of the address before it is read.
 import { recorded } from './recorded.ts';
 
 export interface Address {

@@ -1,6 +1,6 @@
 /** What the server is asked, as `crates/heedful-explorer/openapi.json` describes it. A saved page finds the answers in itself. */
-import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
+import { apiKey } from './key.ts';
 import { recorded } from './recorded.ts';
 
 export interface Limits { text_bytes: number; sentence_tokens: number; map_bytes: number; map_tokens: number; n_best: number; beam: number; matrix_cells: number; seconds: number }
@@ -81,14 +81,6 @@ export function use(key: string): () => void {
   };
 }
 
-/** The key for servers that listen beyond this machine; it never enters an address or a saved page. */
-let apiKey: string | null = null;
-const keyGiven = signal(0);
-export const setApiKey = (key: string) => {
-  apiKey = key || null;
-  keyGiven.value++;
-};
-
 async function send(request: Request, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
@@ -97,7 +89,7 @@ async function send(request: Request, signal?: AbortSignal): Promise<Response> {
       signal,
       headers: {
         ...(request.body === undefined ? {} : { 'Content-Type': 'application/json' }),
-        ...(apiKey ? { Authorization: `Bearer ${apiKey}` } : {}),
+        ...(apiKey.peek() ? { Authorization: `Bearer ${apiKey.peek()}` } : {}),
       },
       body: request.body === undefined ? undefined : JSON.stringify(request.body),
     });
@@ -175,7 +167,7 @@ export function useAnswer<T>(request: Request | null, fresh = false): Answer<T> 
       control.abort();
       unuse();
     };
-  }, [key, keyGiven.value]);
+  }, [key, apiKey.value]);
   if (request === null) return { data: null, error: null, status: 200, waiting: false };
   return answer.key === key ? answer : { ...answer, error: null, waiting: true };
 }

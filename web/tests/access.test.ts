@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { test } from 'node:test';
-import { inPage } from './explorer.ts';
+import { after, test } from 'node:test';
+import { close, inPage } from './explorer.ts';
 import { eachView } from './walk.ts';
+
+after(close);
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 

@@ -1,24 +1,34 @@
 /** A running explorer and a browser for the tests. `HEEDFUL` is the program; `CHROMIUM` the browser, by default Debian's. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { after } from 'node:test';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { models } from './materials.ts';
 
+interface Running {
+  url: string;
+  process: ChildProcess | null;
+}
+
 let browser: Promise<Browser> | undefined;
-let server: Promise<{ url: string; process: ChildProcess | null }> | undefined;
+/** Without further models, and with them. */
+const servers = new Map<boolean, Promise<Running>>();
 
 const launch = () => (browser ??= chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] }));
 
-/** The page's address. `HEEDFUL_URL` names an explorer that runs already. */
-export function explorer(): Promise<string> {
-  server ??= process.env.HEEDFUL_URL ? Promise.resolve({ url: process.env.HEEDFUL_URL, process: null }) : start();
+/** The page's address; with further models, they come first. `HEEDFUL_URL` names an explorer that runs already. */
+export function explorer(further = false): Promise<string> {
+  let server = servers.get(further);
+  if (!server) {
+    const url = further ? undefined : process.env.HEEDFUL_URL;
+    server = url ? Promise.resolve({ url, process: null }) : start(further ? models : []);
+    servers.set(further, server);
+  }
   return server.then(({ url }) => url);
 }
 
-function start(): Promise<{ url: string; process: ChildProcess }> {
+function start(files: readonly string[]): Promise<Running> {
   const program = process.env.HEEDFUL;
   if (!program) throw new Error('Set HEEDFUL to the built program, or HEEDFUL_URL to the address of a running explorer.');
-  const child = spawn(program, ['explore', '--port', '0', '--no-open', ...models.flatMap((file) => ['--model', file])], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, ['explore', '--port', '0', '--no-open', ...files.flatMap((file) => ['--model', file])], { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve, reject) => {
     let said = '';
     const listen = (data: Buffer) => {
@@ -33,8 +43,8 @@ function start(): Promise<{ url: string; process: ChildProcess }> {
 }
 
 /** A page of the explorer; whatever it logs as an error fails the test. */
-export async function inPage<T>(run: (page: Page) => Promise<T>, options: BrowserContextOptions = {}): Promise<T> {
-  const context = await (await launch()).newContext({ viewport: { width: 1360, height: 900 }, baseURL: await explorer(), ...options });
+export async function inPage<T>(run: (page: Page) => Promise<T>, options: BrowserContextOptions = {}, further = false): Promise<T> {
+  const context = await (await launch()).newContext({ viewport: { width: 1360, height: 900 }, baseURL: await explorer(further), ...options });
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const errors: string[] = [];
@@ -53,9 +63,9 @@ export async function inPage<T>(run: (page: Page) => Promise<T>, options: Browse
 
 export async function close() {
   await (await browser)?.close();
-  const running = await server;
-  running?.process?.removeAllListeners('exit');
-  running?.process?.kill();
+  for (const server of servers.values()) {
+    const { process: child } = await server;
+    child?.removeAllListeners('exit');
+    child?.kill();
+  }
 }
-
-after(close);

@@ -1,9 +1,11 @@
 /** The lesson on the screen equals the lecture's numbers, digit by digit; and follows when a number is changed. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { inPage } from './explorer.ts';
+import { close, inPage } from './explorer.ts';
+
+after(close);
 
 type Numbers = number | null | Numbers[];
 type Fact = Numbers | { published: Numbers; computed: Numbers };

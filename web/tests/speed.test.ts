@@ -1,10 +1,12 @@
 /** The page's figures: its weight, the first view, and frames while a model of 6 layers and 8 heads is looked into at 64 tokens. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
-import { explorer, inPage } from './explorer.ts';
+import { close, explorer, inPage } from './explorer.ts';
+
+after(close);
 
 const dist = new URL('../../crates/heedful-explorer/dist/', import.meta.url);
 

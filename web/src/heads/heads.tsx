@@ -30,6 +30,7 @@ const logarithmic = flag('log');
 const scale = choice<ScaleName>('scale', SCALES);
 const picture = choice('picture', ['map', 'ribbons'] as const);
 const share = integer('share', 70, 50, 100);
+const cells = choice('cells', ['numbers', 'maps'] as const);
 
 const EXAMPLES: Record<string, string> = {
   de: 'Der Mann, der gestern den Hund gesehen hat, geht heute mit ihm in den Park.',
@@ -88,6 +89,9 @@ export function Heads() {
   const [queryLabels, keyLabels] = useMemo(() => [queries.map(tokenLabel), keys.map(tokenLabel)], [queries, keys]);
   const prepared = useMemo(() => matrix && prepare(matrix, asideColumns(aside.value, keys), renormalise.value), [matrix, keys, aside.value, renormalise.value]);
   const numbers = data && kind ? data[kind] : null;
+  const every = kind && shape ? Array.from({ length: shape.layers * shape.heads }, (_, i) => ({ kind, layer: Math.floor(i / shape.heads), head: i % shape.heads })) : [];
+  const fits = numbers && info.data ? numbers.queries * numbers.keys * every.length <= info.data.limits.matrix_cells && every.length <= MOST_MAPS : false;
+  const all = useAnswer<Attention>(base && cells.value === 'maps' && fits ? post('/api/attention', { ...base, matrices: every }) : null);
 
   const move = (dl: number, dh: number) => {
     if (!shape) return;
@@ -141,8 +145,9 @@ export function Heads() {
         <div class="heads-left">
         <section class="panel">
           <div class="panel-head"><h3>All heads</h3>
+            {fits && <Segmented label="Cells" hideLabel value={cells.value} options={[{ value: 'numbers', label: 'numbers' }, { value: 'maps', label: 'maps' }]} onChange={(v) => (cells.value = v)} />}
             <Select label="Coloured by" value={measure.value} options={(Object.keys(MEASURES) as MeasureId[]).filter((m) => m !== 'distance' || kind !== 'cross').map((value) => ({ value, label: MEASURES[value].label }))} onChange={(v) => (measure.value = v)} /></div>
-          {numbers ? <Grid numbers={numbers} layer={l} head={h} /> : <Waiting>Looking …</Waiting>}
+          {numbers ? <Grid numbers={numbers} layer={l} head={h} maps={cells.value === 'maps' ? (all.data?.matrices ?? null) : null} /> : <Waiting>Looking …</Waiting>}
         </section>
         {view && <QueryView view={view} />}
         </div>
@@ -162,13 +167,13 @@ function stepQuery(by: number, count: number) {
   if (next !== at && count) pin(`r${next}`, false);
 }
 
-function Grid({ numbers, layer: at, head: chosen }: { numbers: HeadsAnswer; layer: number; head: number }) {
+function Grid({ numbers, layer: at, head: chosen, maps }: { numbers: HeadsAnswer; layer: number; head: number; maps: Attention['matrices'] | null }) {
   const table = useRef<HTMLTableElement>(null);
   const p = palette.value;
   const m = MEASURES[measure.value];
   const values = numbers.numbers.map((row) => row.map((n) => m.of(n, numbers)));
   const most = m.most?.(numbers) ?? Math.max(1e-9, ...values.flat().map((v) => v ?? 0));
-  const colour = sequential(scale.value, p);
+  const colour = useMemo(() => sequential(scale.value, p), [scale.value, p]);
   const keys = (e: KeyboardEvent) => {
     const [dl, dh] = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key] ?? [0, 0];
     if (!dl && !dh) return;
@@ -189,10 +194,11 @@ function Grid({ numbers, layer: at, head: chosen }: { numbers: HeadsAnswer; laye
                 {row.map((value, h) => {
                   const fill = value === null ? p.hidden : colour(value / most);
                   const here = l === at && h === chosen;
+                  const map = maps?.find((m) => m.layer === l && m.head === h);
                   return (
                     <td key={h} data-head={`${l}.${h}`} tabIndex={here ? 0 : -1} aria-selected={here} class={here ? 'chosen' : ''} onClick={() => goTo(l, h)}
                       style={{ backgroundColor: fill, color: readableOn(fill) }} aria-label={`layer ${l + 1}, head ${h + 1}: ${value === null ? 'none' : number(value, 2)}`}>
-                      {value === null ? '–' : number(value, value >= 10 ? 1 : 2)}
+                      {map ? <Thumbnail weights={map.weights} colour={colour} /> : value === null ? '–' : number(value, value >= 10 ? 1 : 2)}
                     </td>
                   );
                 })}
@@ -204,6 +210,24 @@ function Grid({ numbers, layer: at, head: chosen }: { numbers: HeadsAnswer; laye
       <p class="reading"><Legend label={m.label} from={0} to={most} colour={colour} /><span>{m.hint}.</span></p>
     </>
   );
+}
+
+/** As many heads as are sent at once. */
+const MOST_MAPS = 512;
+
+/** A head's map, one pixel a weight, as large as a cell. */
+function Thumbnail({ weights, colour }: { weights: number[][]; colour: (t: number) => string }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [height, width] = [weights.length, weights[0]?.length ?? 0];
+  useEffect(() => {
+    const context = canvas.current!.getContext('2d')!;
+    const largest = Math.max(1e-9, ...weights.flat());
+    weights.forEach((row, r) => row.forEach((w, c) => {
+      context.fillStyle = colour(position(w, largest, logarithmic.value));
+      context.fillRect(c, r, 1, 1);
+    }));
+  }, [weights, colour, logarithmic.value]);
+  return <canvas ref={canvas} width={width} height={height} aria-hidden="true" />;
 }
 
 interface HeadPicture {

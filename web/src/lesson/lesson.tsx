@@ -39,7 +39,7 @@ export function Lesson() {
   const s = settings();
   const models = useAnswer<Models>(s.chapter === 'model' ? get('/api/models') : null);
   const model = models.data?.models.find((m) => m.id === models.data?.default && m.attention.encoder) ?? models.data?.models.find((m) => m.attention.encoder);
-  const words = said.value || (model?.source?.code === 'de' ? 'Der Hund schläft unter dem Tisch .' : 'Your journey starts with one step');
+  const words = said.value || (model?.source?.code === 'de' ? 'Der Hund schläft unter dem Tisch.' : 'Your journey starts with one step');
   const answer = useAnswer<LessonAnswer>(model ? post('/api/lesson', { model: model.id, text: words, head: s.head }) : null);
   if (s.chapter !== 'model') return <Chapters s={s} chapter={s.chapter === 'story' ? story() : mechanism(s, null)} />;
   return (

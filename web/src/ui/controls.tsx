@@ -81,14 +81,15 @@ export function Waiting({ children }: { children: ComponentChildren }) {
 /** The colours of a scale with the numbers at its ends. */
 export function Legend({ label, from, to, colour, logarithmic, decimals = 2 }: { label: string; from: number; to: number; colour: (t: number) => string; logarithmic?: boolean; decimals?: number }) {
   const steps = 24;
+  const end = (x: number) => (x >= 10 ? Math.round(x).toLocaleString('en') : number(x, decimals));
   return (
     <div class="legend">
       <span>{label}</span>
-      <span class="number">{number(from, decimals)}</span>
+      <span class="number">{end(from)}</span>
       <svg width={steps * 4} height="10" aria-hidden="true">
         {Array.from({ length: steps }, (_, i) => <rect key={i} x={i * 4} width="4.5" height="10" fill={colour(i / (steps - 1))} />)}
       </svg>
-      <span class="number">{number(to, decimals)}</span>
+      <span class="number">{end(to)}</span>
       {logarithmic && <span>log</span>}
     </div>
   );

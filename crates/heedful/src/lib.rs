@@ -91,7 +91,9 @@ mod attention;
 mod cache;
 mod error;
 mod options;
+mod output;
 mod problem;
+mod schedule;
 mod view;
 
 pub use attention::{attend, attend_backward, attend_packed, attend_packed_backward};

@@ -1,6 +1,7 @@
 //! What an attention call may ask for, and in which order it is applied.
 
 use crate::View;
+use crate::simd::Tier;
 
 /// Which key stands opposite to query 0. It fixes what *causal*, a window and ALiBi's distance mean when there are not as many queries
 /// as keys: query `i` stands at key `i + offset`.
@@ -57,6 +58,7 @@ pub struct Options<'a> {
     pub(crate) key_lengths: Option<&'a [usize]>,
     pub(crate) key_starts: Option<&'a [usize]>,
     pub(crate) parallelism: Parallelism,
+    pub(crate) tier: Option<Tier>,
 }
 
 impl<'a> Options<'a> {
@@ -130,5 +132,11 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn parallelism(self, parallelism: Parallelism) -> Self {
         Self { parallelism, ..self }
+    }
+
+    /// With which instructions; [`active_tier`](crate::simd::active_tier) when not set. A tier that the CPU lacks is an error.
+    #[must_use]
+    pub fn tier(self, tier: Tier) -> Self {
+        Self { tier: Some(tier), ..self }
     }
 }

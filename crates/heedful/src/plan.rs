@@ -32,10 +32,12 @@ impl Band {
     /// The keys that query `i` may look at; empty ranges start within `keys`.
     #[inline]
     pub fn visible(&self, query: usize) -> Range<usize> {
-        let place = i128::from(query as u64) + self.offset as i128;
-        let clamp = |key: i128| key.clamp(self.keys.start as i128, self.keys.end as i128) as usize;
-        let start = self.left.map_or(self.keys.start, |left| clamp(place - left as i128));
-        let end = self.right.map_or(self.keys.end, |right| clamp(place + right as i128 + 1));
+        // No tensor has more than `isize::MAX` keys, so that what saturates is far outside on either side.
+        let far = |n: usize| n.min(isize::MAX as usize) as isize;
+        let place = far(query).saturating_add(self.offset);
+        let clamp = |key: isize| key.clamp(far(self.keys.start), far(self.keys.end)) as usize;
+        let start = self.left.map_or(self.keys.start, |left| clamp(place.saturating_sub(far(left))));
+        let end = self.right.map_or(self.keys.end, |right| clamp(place.saturating_add(far(right)).saturating_add(1)));
         start..end.max(start)
     }
 
@@ -59,6 +61,35 @@ impl Band {
         // The last query has the latest first key and the first query the earliest last key.
         let (all_start, all_end) = (last.start, first.end);
         if all_start <= keys.start && keys.end <= all_end { Tile::Full } else { Tile::Mixed }
+    }
+}
+
+/// Some pairs of a sequence and a key/value head: what one thread works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Numbers of sequences.
+    pub sequences: Range<usize>,
+    /// Numbers of key/value heads.
+    pub kv_heads: Range<usize>,
+}
+
+impl Part {
+    /// How many pairs there are.
+    pub fn pairs(&self) -> usize {
+        self.sequences.len() * self.kv_heads.len()
+    }
+
+    /// Two parts with half of the sequences each or, of a single sequence, half of the heads.
+    pub fn halves(&self) -> [Self; 2] {
+        let halve = |range: &Range<usize>| {
+            let middle = range.start + range.len() / 2;
+            [range.start..middle, middle..range.end]
+        };
+        if self.sequences.len() > 1 {
+            halve(&self.sequences).map(|sequences| Self { sequences, kv_heads: self.kv_heads.clone() })
+        } else {
+            halve(&self.kv_heads).map(|kv_heads| Self { sequences: self.sequences.clone(), kv_heads })
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::plan::Band;
+use crate::plan::{Band, Part};
+use crate::simd::{Tier, active_tier, best_tier};
+use crate::view::Rows;
 use crate::{Diagonal, Element, Error, Options, Result, View};
 
 /// Sequences that attend each to their own keys. `Q` and `K` are how queries, and how keys and values are stored.
@@ -19,6 +21,8 @@ pub(crate) struct Problem<'a, Q, K> {
     pub bias: Option<View<'a, f32>>,
     /// `[heads]` or `[sequences * heads]`.
     pub alibi: Option<&'a [f32]>,
+    /// One that the CPU has.
+    pub tier: Tier,
     options: Options<'a>,
     offsets: Option<[&'a [usize]; 2]>,
 }
@@ -131,6 +135,11 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         {
             return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
         }
+        let tier = options.tier.unwrap_or_else(active_tier);
+        if !tier.is_available() {
+            let fix = format!("this CPU has {} at best: force no tier, or a lower one", best_tier());
+            return Err(Error::Option { operation, option: "tier", value: tier.to_string(), fix });
+        }
         let scale = options.scale.unwrap_or(1.0 / (dim.max(1) as f32).sqrt());
         Ok(Self {
             q,
@@ -141,6 +150,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             mask: None,
             bias: None,
             alibi: options.alibi,
+            tier,
             options: *options,
             offsets: None,
         })
@@ -187,6 +197,31 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         let end = self.options.key_lengths.map_or(key_count, |lengths| lengths[index]);
         let start = self.options.key_starts.map_or(0, |starts| starts[index]).min(end);
         Sequence { index, batch: index, queries: 0..q_len, first_key: 0, key_count, band: self.band(q_len, start..end) }
+    }
+
+    /// All sequences and heads.
+    pub fn whole(&self) -> Part {
+        Part { sequences: 0..self.sequences(), kv_heads: 0..self.kv_heads() }
+    }
+
+    /// The rows of queries of a part.
+    pub fn query_rows(&self, part: &Part) -> Rows {
+        let group = self.group();
+        let heads = part.kv_heads.start * group..part.kv_heads.end * group;
+        self.rows(part, heads, self.q.shape()[2], self.offsets.map(|[q, _]| q))
+    }
+
+    /// The rows of keys of a part.
+    pub fn key_rows(&self, part: &Part) -> Rows {
+        self.rows(part, part.kv_heads.clone(), self.k.shape()[2], self.offsets.map(|[_, k]| k))
+    }
+
+    fn rows(&self, part: &Part, heads: Range<usize>, len: usize, offsets: Option<&[usize]>) -> Rows {
+        let sequences = &part.sequences;
+        match offsets {
+            Some(offsets) => [0..1, heads, offsets[sequences.start]..offsets[sequences.end]],
+            None => [sequences.clone(), heads, 0..len],
+        }
     }
 
     fn band(&self, q_len: usize, keys: Range<usize>) -> Band {

@@ -1,5 +1,7 @@
 //! Tensors as the caller holds them: a slice, a shape `[batch, heads, len, dim]` and strides.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::simd::Isa;
@@ -273,6 +275,8 @@ impl<'a, T: Copy> View<'a, T> {
 pub struct ViewMut<'a, T = f32> {
     data: &'a mut [T],
     layout: Layout,
+    /// The offset of the layout that `data[0]` has: not 0 in the latter part of a tensor that was cut.
+    origin: isize,
 }
 
 impl<'a, T: Copy> ViewMut<'a, T> {
@@ -282,7 +286,7 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     /// If `data` does not hold exactly that many elements.
     pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
         let layout = *View::contiguous(data, shape)?.layout();
-        Ok(Self { data, layout })
+        Ok(Self { data, layout, origin: 0 })
     }
 
     /// `data` with strides of its own, in elements; element `[0, 0, 0, 0]` is `data[0]`.
@@ -299,7 +303,7 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     /// If an element would lie beyond `data`, or two of them at the same place.
     pub fn with_layout(data: &'a mut [T], layout: Layout) -> Result<Self> {
         layout.writable(data.len())?;
-        Ok(Self { data, layout })
+        Ok(Self { data, layout, origin: 0 })
     }
 
     /// `[batch, heads, len, dim]`
@@ -319,10 +323,10 @@ impl<'a, T: Copy> ViewMut<'a, T> {
 
     /// The same tensor for a shorter time, so that a view can be passed on more than once.
     pub fn reborrow(&mut self) -> ViewMut<'_, T> {
-        ViewMut { data: self.data, layout: self.layout }
+        ViewMut { data: self.data, layout: self.layout, origin: self.origin }
     }
 
-    /// The slice from which offsets of the layout count.
+    /// The slice from which offsets of the layout count, in a tensor that has not been cut.
     pub(crate) fn data(&mut self) -> &mut [T] {
         self.data
     }
@@ -347,34 +351,129 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     pub(crate) fn row_mut(&mut self, [batch, head, position]: [usize; 3]) -> std::result::Result<&mut [T], impl Iterator<Item = &mut T>> {
         let (dim, stride) = (self.layout.shape[3], self.layout.strides[3]);
         // Rows of no elements may begin anywhere.
-        let start = if dim == 0 { 0 } else { self.layout.row(batch, head, position) };
+        let start = if dim == 0 { 0 } else { self.start(batch, head, position) };
         if stride == 1 {
             Ok(&mut self.data[start..start + dim])
         } else {
             Err(self.data[start..].iter_mut().step_by(stride.max(1)).take(dim))
         }
     }
+
+    /// Sets the first element of row `[batch, head, position]`.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, [batch, head, position]: [usize; 3], value: T) {
+        let at = self.start(batch, head, position);
+        self.data[at] = value;
+    }
+
+    /// Where a row starts in `data`.
+    #[inline(always)]
+    fn start(&self, batch: usize, head: usize, position: usize) -> usize {
+        (self.layout.row(batch, head, position) as isize - self.origin) as usize
+    }
+
+    /// The slice that begins with row `[batch, head, position]` and how far apart rows are, if the elements of a row lie side by side.
+    #[inline(always)]
+    pub(crate) fn rows_mut(&mut self, [batch, head, position]: [usize; 3]) -> Option<(&mut [T], usize)> {
+        let [_, _, stride, column_stride] = self.layout.strides;
+        let start = self.start(batch, head, position);
+        (column_stride == 1 && self.layout.shape[3] > 0).then(|| (&mut self.data[start..], stride))
+    }
+}
+
+/// One tensor to write, or several.
+pub(crate) trait Tensors {
+    /// Number `which` of them.
+    fn part(&mut self, which: usize) -> ViewMut<'_>;
+}
+
+impl Tensors for ViewMut<'_> {
+    fn part(&mut self, _: usize) -> ViewMut<'_> {
+        self.reborrow()
+    }
+}
+
+impl Tensors for QkvMut<'_> {
+    /// The gradient of the queries (0), keys (1) or values (2).
+    fn part(&mut self, which: usize) -> ViewMut<'_> {
+        match &mut self.0 {
+            Storage::Separate(views) => views[which].reborrow(),
+            Storage::Fused { data, starts, layouts, origin } => {
+                ViewMut { data, layout: layouts[which], origin: *origin - starts[which] as isize }
+            }
+        }
+    }
+}
+
+/// Some rows of a tensor: ranges of batches, heads and positions.
+pub(crate) type Rows = [Range<usize>; 3];
+
+/// Tensors to write that can be cut into two parts, so that two threads can write them.
+pub(crate) trait Cut: Sized {
+    /// Which rows a part holds.
+    type Rows;
+    /// Where to cut.
+    type Place;
+
+    /// Where to cut the rows `low` from the rows `high`, if all of the former lie before the latter in memory.
+    fn boundary(&self, low: &Self::Rows, high: &Self::Rows) -> Option<Self::Place>;
+
+    /// What lies before the place, and the others. Rows keep their numbers.
+    fn cut(self, place: Self::Place) -> (Self, Self);
+}
+
+impl Layout {
+    /// The offsets from the first to past the last element of some rows.
+    fn extent(&self, rows: &Rows) -> Range<isize> {
+        if self.shape[3] == 0 || rows.iter().any(Range::is_empty) {
+            return 0..0;
+        }
+        let last = self.row(rows[0].end - 1, rows[1].end - 1, rows[2].end - 1) + (self.shape[3] - 1) * self.strides[3];
+        self.row(rows[0].start, rows[1].start, rows[2].start) as isize..last as isize + 1
+    }
+}
+
+/// An offset with `low` before it and `high` after it, if there is one; `end` is one past the last offset of all.
+fn boundary(low: &Range<isize>, high: &Range<isize>, end: isize) -> Option<isize> {
+    if high.is_empty() { Some(end) } else { (low.is_empty() || low.end <= high.start).then_some(high.start) }
+}
+
+impl<T> Cut for ViewMut<'_, T> {
+    type Rows = Rows;
+    type Place = isize;
+
+    fn boundary(&self, low: &Rows, high: &Rows) -> Option<isize> {
+        boundary(&self.layout.extent(low), &self.layout.extent(high), self.origin + self.data.len() as isize)
+    }
+
+    fn cut(self, place: isize) -> (Self, Self) {
+        let Self { data, layout, origin } = self;
+        let (low, high) = data.split_at_mut((place - origin) as usize);
+        (Self { data: low, layout, origin }, Self { data: high, layout, origin: place })
+    }
 }
 
 /// Three tensors to write, the gradients of queries, keys and values: in slices of their own, or in one slice such as the gradient of
 /// a fused projection `[tokens, 3 * dim]`.
 #[derive(Debug)]
-pub struct QkvMut<'a> {
-    storage: Storage<'a>,
-    layouts: [Layout; 3],
-}
+pub struct QkvMut<'a>(Storage<'a>);
 
 #[derive(Debug)]
 enum Storage<'a> {
-    Separate([&'a mut [f32]; 3]),
-    Fused(&'a mut [f32], [usize; 3]),
+    Separate([ViewMut<'a>; 3]),
+    Fused {
+        data: &'a mut [f32],
+        starts: [usize; 3],
+        layouts: [Layout; 3],
+        /// How far `data[0]` lies from where `starts` count: not 0 in the latter part of gradients that were cut.
+        origin: isize,
+    },
 }
 
 impl<'a> QkvMut<'a> {
     /// Three tensors in slices of their own.
     pub fn separate(q: ViewMut<'a>, k: ViewMut<'a>, v: ViewMut<'a>) -> Self {
-        let layouts = [q.layout, k.layout, v.layout];
-        Self { layouts, storage: Storage::Separate([q, k, v].map(|view| view.data)) }
+        Self(Storage::Separate([q, k, v]))
     }
 
     /// Three tensors in one slice. Element `[0, 0, 0, 0]` of each lies at its entry of `starts`. They must not overlap each other: one
@@ -396,23 +495,64 @@ impl<'a> QkvMut<'a> {
         for (&start, layout) in starts.iter().zip(&layouts) {
             layout.writable(data.len().saturating_sub(start))?;
         }
-        Ok(Self { storage: Storage::Fused(data, starts), layouts })
+        Ok(Self(Storage::Fused { data, starts, layouts, origin: 0 }))
     }
 
-    /// The gradient of the queries (0), keys (1) or values (2).
-    pub(crate) fn part(&mut self, which: usize) -> ViewMut<'_> {
-        let data = match &mut self.storage {
-            Storage::Separate(slices) => &mut *slices[which],
-            Storage::Fused(data, starts) => {
-                let start = starts[which].min(data.len());
-                &mut data[start..]
+    /// The same tensors for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> QkvMut<'_> {
+        QkvMut(match &mut self.0 {
+            Storage::Separate(views) => Storage::Separate(views.each_mut().map(ViewMut::reborrow)),
+            Storage::Fused { data, starts, layouts, origin } => {
+                Storage::Fused { data, starts: *starts, layouts: *layouts, origin: *origin }
             }
-        };
-        ViewMut { data, layout: self.layouts[which] }
+        })
     }
 
     pub(crate) fn shape(&self, which: usize) -> [usize; 4] {
-        self.layouts[which].shape
+        match &self.0 {
+            Storage::Separate(views) => views[which].shape(),
+            Storage::Fused { layouts, .. } => layouts[which].shape,
+        }
+    }
+}
+
+impl Cut for QkvMut<'_> {
+    type Rows = [Rows; 3];
+    type Place = [isize; 3];
+
+    fn boundary(&self, low: &[Rows; 3], high: &[Rows; 3]) -> Option<[isize; 3]> {
+        match &self.0 {
+            Storage::Separate(views) => {
+                let mut places = [0; 3];
+                for i in 0..3 {
+                    places[i] = views[i].boundary(&low[i], &high[i])?;
+                }
+                Some(places)
+            }
+            Storage::Fused { data, starts, layouts, origin } => {
+                let extent = |rows: &[Rows; 3]| {
+                    let of_each = (0..3).map(|i| (layouts[i].extent(&rows[i]), starts[i] as isize));
+                    of_each.filter(|(extent, _)| !extent.is_empty()).fold(isize::MAX..isize::MIN, |all, (extent, start)| {
+                        all.start.min(extent.start + start)..all.end.max(extent.end + start)
+                    })
+                };
+                boundary(&extent(low), &extent(high), origin + data.len() as isize).map(|place| [place; 3])
+            }
+        }
+    }
+
+    fn cut(self, places: [isize; 3]) -> (Self, Self) {
+        match self.0 {
+            Storage::Separate([q, k, v]) => {
+                let ((q, q_high), (k, k_high), (v, v_high)) = (q.cut(places[0]), k.cut(places[1]), v.cut(places[2]));
+                (Self(Storage::Separate([q, k, v])), Self(Storage::Separate([q_high, k_high, v_high])))
+            }
+            Storage::Fused { data, starts, layouts, origin } => {
+                let (low, high) = data.split_at_mut((places[0] - origin) as usize);
+                let part = |data, origin| Self(Storage::Fused { data, starts, layouts, origin });
+                (part(low, origin), part(high, places[0]))
+            }
+        }
     }
 }
 

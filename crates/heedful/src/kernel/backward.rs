@@ -7,16 +7,20 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::elementary::exp;
-use super::score::{query_factor, score};
-use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
+use super::score::{classify, query_factor, score};
+use super::tile::{KEYS, Lanes, ROWS, Rows, add_row, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
+use crate::view::Tensors;
 use crate::{Element, QkvMut, View, ViewMut};
 
 /// Rows of queries that go through the keys together, so that keys, values and their gradients pass by once for all of them.
 const BLOCK: usize = 4 * ROWS;
+
+/// Numbers that are held for the gradients of keys and values: 8 MiB. Further keys wait for their turn, in a segment of their own.
+const SEGMENT: usize = 1 << 21;
 
 /// Buffers that one block leaves to the next, and the sums over blocks.
 #[derive(Debug, Default)]
@@ -27,10 +31,10 @@ pub(crate) struct Scratch {
     bent: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
-    /// Gradients of the sequence's keys over `scale`, `[key_count][padded dim]`.
-    pub d_k: Vec<f32>,
-    /// Gradients of the sequence's values, `[key_count][padded value_dim]`.
-    pub d_v: Vec<f32>,
+    /// Gradients of a segment's keys over `scale`, `[keys][padded dim]`.
+    d_k: Vec<f32>,
+    /// Gradients of a segment's values, `[keys][padded value_dim]`.
+    d_v: Vec<f32>,
 }
 
 /// Queries side by side, what is given for them, and the sum of their gradients so far.
@@ -83,31 +87,44 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, Q, K> {
     fn run<I: Isa>(mut self, isa: I) {
         let Self { problem, sequence, kv_head, target, .. } = self;
         let [dim, value_dim] = problem.dims();
-        for (sum, width) in [(&mut self.scratch.d_k, dim), (&mut self.scratch.d_v, value_dim)] {
-            sum.clear();
-            sum.resize(sequence.key_count * padded(width), 0.0);
-        }
         let rows = problem.group() * sequence.queries.len();
-        for first in (0..rows).step_by(BLOCK) {
-            self.block(isa, first..(first + BLOCK).min(rows));
-        }
-        let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
-        for (part, sum, width, factor) in [(1, &self.scratch.d_k, dim, problem.scale), (2, &self.scratch.d_v, value_dim, 1.0)] {
-            let mut tensor = target.part(part);
-            for (j, row) in sum.chunks_exact(padded(width).max(1)).enumerate() {
-                write_row(isa, &mut tensor, [sequence.batch, kv_head, sequence.first_key + j], factor, row);
+        let segment = (SEGMENT / (padded(dim) + padded(value_dim)).max(1)).next_multiple_of(KEYS);
+        // Even without keys the gradients of the queries are to be written.
+        for first in (0..sequence.key_count.max(1)).step_by(segment) {
+            let keys = first..(first + segment).min(sequence.key_count);
+            for (sum, width) in [(&mut self.scratch.d_k, dim), (&mut self.scratch.d_v, value_dim)] {
+                sum.clear();
+                sum.resize(keys.len() * padded(width), 0.0);
+            }
+            for first in (0..rows).step_by(BLOCK) {
+                self.block(isa, first..(first + BLOCK).min(rows), keys.clone());
+            }
+            let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
+            for (part, sum, width, factor) in [(1, &self.scratch.d_k, dim, problem.scale), (2, &self.scratch.d_v, value_dim, 1.0)] {
+                let mut tensor = target.part(part);
+                for (j, row) in sum.chunks_exact(padded(width).max(1)).enumerate() {
+                    write_row(isa, &mut tensor, [sequence.batch, kv_head, sequence.first_key + keys.start + j], factor, row);
+                }
             }
         }
     }
 }
 
 impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
+    /// Adds what some rows have to do with the keys of a segment. The first segment overwrites the gradients of queries, later ones add to them.
     #[inline(always)]
-    fn block<I: Isa>(&mut self, isa: I, rows: Range<usize>) {
+    fn block<I: Isa>(&mut self, isa: I, rows: Range<usize>, segment: Range<usize>) {
         let Self { problem, saved, sequence, kv_head, target, .. } = *self;
         let Scratch { tiles, weights, d_scores, bent, k, v, d_k, d_v } = &mut *self.scratch;
         let [dim, value_dim] = problem.dims();
         let (k_width, v_width) = (padded(dim), padded(value_dim));
+        let (band, group) = (&sequence.band, problem.group());
+        let reach = band.reach(rows.start / group..(rows.end - 1) / group + 1);
+        let reach = reach.start.max(segment.start)..reach.end.min(segment.end);
+        let is_first = segment.start == 0;
+        if reach.is_empty() && !is_first {
+            return;
+        }
         tiles.resize_with(tiles.len().max(BLOCK / ROWS), QueryTile::default);
         let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
         for (tile, first) in tiles.iter_mut().zip(rows.clone().step_by(ROWS)) {
@@ -117,8 +134,6 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
         weights.resize(KEYS * ROWS, 0.0);
         d_scores.resize(KEYS * ROWS, 0.0);
 
-        let (band, group) = (&sequence.band, problem.group());
-        let reach = band.reach(rows.start / group..(rows.end - 1) / group + 1);
         let mut start = reach.start;
         while start < reach.end {
             let block_keys = start..(start + KEYS).min(reach.end);
@@ -129,7 +144,7 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
                 let lanes = &tile.lanes;
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
-                let kind = band.classify(lanes.queries(), keys.clone());
+                let kind = classify(problem, sequence, lanes, keys.clone());
                 if kind == Tile::Empty {
                     continue;
                 }
@@ -151,11 +166,14 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
                     out_stride: width,
                     accumulate: false,
                 });
+                let zero = isa.splat(0.0);
                 for (weights, d_scores) in weights.chunks_exact_mut(width).zip(d_scores.chunks_exact_mut(width)) {
                     for lane in (0..width).step_by(I::LANES) {
                         let p = exp(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
                         isa.store(p, &mut weights[lane..]);
-                        let d = isa.mul(p, isa.sub(isa.load(&d_scores[lane..]), isa.load(&tile.delta[lane..])));
+                        // Whatever a hidden value is, it has no part in this.
+                        let d_p = isa.select(isa.eq(p, zero), zero, isa.load(&d_scores[lane..]));
+                        let d = isa.mul(p, isa.sub(d_p, isa.load(&tile.delta[lane..])));
                         isa.store(d, &mut d_scores[lane..]);
                     }
                 }
@@ -178,7 +196,7 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
                     row_stride: v_width,
                     scalars: weights,
                     scalar_strides: [1, width],
-                    out: &mut d_v[keys.start * v_width..],
+                    out: &mut d_v[(keys.start - segment.start) * v_width..],
                     out_stride: v_width,
                     accumulate: true,
                 });
@@ -191,7 +209,7 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
                     row_stride: k_width,
                     scalars: d_scores,
                     scalar_strides: [1, width],
-                    out: &mut d_k[keys.start * k_width..],
+                    out: &mut d_k[(keys.start - segment.start) * k_width..],
                     out_stride: k_width,
                     accumulate: true,
                 });
@@ -215,7 +233,11 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
         for tile in tiles {
             for (r, row) in tile.d_queries.chunks_exact(k_width.max(1)).enumerate() {
                 let place = [sequence.batch, tile.lanes.heads[r], sequence.queries.start + tile.lanes.queries[r]];
-                write_row(isa, &mut d_q, place, problem.scale, row);
+                if is_first {
+                    write_row(isa, &mut d_q, place, problem.scale, row);
+                } else {
+                    add_row(isa, &mut d_q, place, problem.scale, row);
+                }
             }
         }
     }
@@ -226,10 +248,12 @@ impl QueryTile {
     fn fill<I: Isa, Q: Element, K: Element>(&mut self, isa: I, problem: &Problem<'_, Q, K>, saved: &Saved<'_>, sequence: &Sequence) {
         let lanes = &self.lanes;
         lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+        let [dim, value_dim] = problem.dims();
+        self.query_rows.resize(lanes.count * padded(dim), 0.0);
         lanes.gather(isa, &problem.q, sequence, &mut self.query_rows);
         lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);
+        self.d_context_rows.resize(lanes.count * padded(value_dim), 0.0);
         lanes.gather(isa, &saved.d_out, sequence, &mut self.d_context_rows);
-        let [dim, _] = problem.dims();
         self.d_queries.clear();
         self.d_queries.resize(lanes.count * padded(dim), 0.0);
 

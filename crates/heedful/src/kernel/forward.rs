@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::glance::{Found, TileGlance, Wanted};
 use super::lanes::{Scale, elementwise};
-use super::score::{query_factor, score};
+use super::score::{classify, hides, query_factor, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
-use crate::simd::panel::Panel;
+use crate::simd::panel::{Panel, SkipZeros};
 use crate::simd::{Isa, Op};
 use crate::softmax::Online;
 use crate::{Element, ViewMut};
@@ -108,10 +108,11 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
             start = block_keys.end;
             let block_k = Rows::new(isa, &problem.k, sequence, kv_head, block_keys.clone(), false, k);
             let block_v = Rows::new(isa, &problem.v, sequence, kv_head, block_keys.clone(), true, v);
+            let mut is_finite = None;
             for (t, QueryTile { lanes, queries, online, contexts }) in tiles.iter_mut().enumerate() {
                 let reach = band.reach(lanes.queries());
                 let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
-                let kind = band.classify(lanes.queries(), keys.clone());
+                let kind = classify(problem, sequence, lanes, keys.clone());
                 if kind == Tile::Empty {
                     continue;
                 }
@@ -134,7 +135,7 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
                         }
                     }
                 }
-                isa.call(Panel {
+                let product = Panel {
                     width: value_width,
                     depth: keys.len(),
                     count: lanes.count,
@@ -145,7 +146,12 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
                     out: contexts,
                     out_stride: value_width,
                     accumulate: !is_first,
-                });
+                };
+                if hides(problem, kind) && !*is_finite.get_or_insert_with(|| block_v.are_finite(isa, block_keys.len(), value_width)) {
+                    isa.call(SkipZeros(product));
+                } else {
+                    isa.call(product);
+                }
             }
         }
 

@@ -5,11 +5,13 @@
 //! [`mod@slice`]: the same for callers outside of one; each call dispatches once.
 
 pub(crate) mod backward;
+pub(crate) mod decode;
 pub mod elementary;
 pub(crate) mod forward;
 pub(crate) mod glance;
 pub mod lanes;
 pub(crate) mod lens;
 pub(crate) mod score;
+pub(crate) mod short;
 pub mod slice;
 pub(crate) mod tile;

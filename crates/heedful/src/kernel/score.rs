@@ -18,6 +18,38 @@ pub(crate) fn query_factor<Q, K>(problem: &Problem<'_, Q, K>) -> f32 {
     problem.scale * problem.softcap.map_or(1.0, f32::recip)
 }
 
+/// What positions and the mask leave of a tile. A mask is read up to the first key that it leaves.
+#[inline(always)]
+pub(crate) fn classify<Q: Element, K: Element>(
+    problem: &Problem<'_, Q, K>,
+    sequence: &Sequence,
+    lanes: &Lanes,
+    keys: Range<usize>,
+) -> Tile {
+    let tile = sequence.band.classify(lanes.queries(), keys.clone());
+    match &problem.mask {
+        Some(mask) if tile != Tile::Empty && !leaves_any(mask, sequence, lanes, keys) => Tile::Empty,
+        _ => tile,
+    }
+}
+
+fn leaves_any(mask: &View<'_, bool>, sequence: &Sequence, lanes: &Lanes, keys: Range<usize>) -> bool {
+    let stride = mask.layout().strides()[3];
+    (0..lanes.count).any(|r| {
+        let row = lanes.row(mask, sequence, r) + keys.start * stride;
+        if stride == 1 {
+            mask.data()[row..row + keys.len()].contains(&true)
+        } else {
+            (0..keys.len()).any(|j| mask.data()[row + j * stride])
+        }
+    })
+}
+
+/// Whether weights of 0 in a tile may stand for values that a query may not look at.
+pub(crate) fn hides<Q, K>(problem: &Problem<'_, Q, K>, tile: Tile) -> bool {
+    tile != Tile::Full || problem.mask.is_some() || problem.bias.is_some()
+}
+
 /// Fills `scores[j][r]` for the tile of `keys` with scores as the softmax sees them; idle lanes hold whatever. With a softcap, `bent`
 /// receives `tanh(s / softcap)`.
 ///
@@ -48,6 +80,22 @@ pub(crate) fn score<I: Isa, Q: Element, K: Element>(
         out_stride: width,
         accumulate: false,
     });
+    adjust(isa, problem, sequence, lanes, keys, tile, scores, bent);
+}
+
+/// Turns products of queries and keys, `scores[j][r]`, into scores as the softmax sees them; see [`score`].
+#[inline(always)]
+pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
+    isa: I,
+    problem: &Problem<'_, Q, K>,
+    sequence: &Sequence,
+    lanes: &Lanes,
+    keys: Range<usize>,
+    tile: Tile,
+    scores: &mut [f32],
+    bent: &mut Vec<f32>,
+) {
+    let width = lanes.width;
     if let Some(softcap) = problem.softcap {
         bent.resize(KEYS * ROWS, 0.0);
         for (s, bent) in scores.chunks_exact_mut(I::LANES).zip(bent.chunks_exact_mut(I::LANES)) {
@@ -58,7 +106,7 @@ pub(crate) fn score<I: Isa, Q: Element, K: Element>(
     }
     if problem.alibi.is_some() {
         // Distances are taken from the tile's first key, where small integers are exact in f32.
-        let place = |r: usize| (lanes.queries[r] as isize + sequence.band.offset - keys.start as isize) as f32;
+        let place = |r: usize| (lanes.queries[r] as isize).saturating_add(sequence.band.offset).saturating_sub(keys.start as isize) as f32;
         let places: [f32; ROWS] = std::array::from_fn(place);
         let slopes = lanes.slopes();
         for (j, s) in scores.chunks_exact_mut(width).enumerate() {

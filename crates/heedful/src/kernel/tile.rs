@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::lanes::{ScaleInto, elementwise};
+use super::lanes::{Axpy, ScaleInto, elementwise};
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
 use crate::{Element, View, ViewMut};
@@ -108,46 +108,53 @@ impl Lanes {
         to.resize(dim * self.width, 0.0);
         let in_place = T::as_f32s(tensor.data()).filter(|_| stride == 1);
         let factors = isa.splat(factor);
-        let mut gathered = [0.0; MOST_LANES];
         for lane in (0..self.width).step_by(I::LANES) {
             let used = self.count.saturating_sub(lane).min(I::LANES);
-            let mut rows = [0; MOST_LANES];
+            let in_use = isa.first(used);
+            // Idle lanes read what the first one reads, so that there is something to read.
+            let mut rows = [self.row(tensor, sequence, 0); MOST_LANES];
             for (i, row) in rows[..used].iter_mut().enumerate() {
                 *row = self.row(tensor, sequence, lane + i);
             }
             for c in (0..dim).step_by(I::LANES) {
                 let columns = (dim - c).min(I::LANES);
+                let to = &mut to[c * self.width + lane..];
+                // Loops of constant length over constant places, so that the block stays in registers.
                 let mut block = [isa.splat(0.0); MOST_LANES];
-                for (block, &row) in block.iter_mut().zip(&rows[..used]) {
-                    let source = if let Some(data) = in_place {
-                        &data[row + c..row + c + columns]
-                    } else {
-                        for (i, to) in gathered[..columns].iter_mut().enumerate() {
-                            *to = tensor.data()[row + (c + i) * stride].to_f32();
+                if let Some(data) = in_place
+                    && columns == I::LANES
+                {
+                    for i in 0..I::LANES {
+                        block[i] = isa.load(&data[rows[i] + c..]);
+                    }
+                } else {
+                    let mut gathered = [0.0; MOST_LANES];
+                    for i in 0..I::LANES {
+                        for (c, to) in (c..c + columns).zip(&mut gathered) {
+                            *to = tensor.data()[rows[i] + c * stride].to_f32();
                         }
-                        &gathered[..columns]
-                    };
-                    *block = isa.load_partial(source, 0.0);
+                        block[i] = isa.load(&gathered);
+                    }
                 }
                 transpose(isa, &mut block);
-                for (block, to) in block.iter().zip(to[c * self.width..].chunks_mut(self.width)).take(columns) {
-                    isa.store(isa.mul(*block, factors), &mut to[lane..]);
+                for i in 0..I::LANES {
+                    if i < columns {
+                        let scaled = isa.mul(block[i], factors);
+                        isa.store(isa.select(in_use, scaled, isa.splat(0.0)), &mut to[i * self.width..]);
+                    }
                 }
             }
         }
     }
 
-    /// The lanes' rows of a tensor `[batch, heads, len, dim]` as rows that can be read as vectors.
+    /// The lanes' rows of a tensor `[batch, heads, len, dim]` as rows that can be read as vectors, `[count][padded dim]`.
     #[inline(always)]
-    pub fn gather<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, to: &mut Vec<f32>) -> usize {
+    pub fn gather<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, to: &mut [f32]) {
         let dim = tensor.shape()[3];
         let stride = tensor.layout().strides()[3];
-        let padded = padded(dim);
-        to.resize(self.count * padded, 0.0);
-        for (r, to) in to.chunks_exact_mut(padded.max(1)).enumerate() {
+        for (r, to) in to.chunks_exact_mut(padded(dim).max(1)).take(self.count).enumerate() {
             copy_row(isa, tensor.data(), self.row(tensor, sequence, r), stride, &mut to[..dim]);
         }
-        padded
     }
 }
 
@@ -188,6 +195,16 @@ pub(crate) fn write_row<I: Isa>(isa: I, to: &mut ViewMut<'_>, place: [usize; 3],
     }
 }
 
+/// Adds a row, times `factor`, to one of a tensor `[batch, heads, len, dim]`.
+#[inline(always)]
+pub(crate) fn add_row<I: Isa>(isa: I, to: &mut ViewMut<'_>, place: [usize; 3], factor: f32, row: &[f32]) {
+    let row = &row[..to.shape()[3]];
+    match to.row_mut(place) {
+        Ok(to) => elementwise(isa, [row], [to], &Axpy(factor)),
+        Err(to) => to.zip(row).for_each(|(to, x)| *to += x * factor),
+    }
+}
+
 /// Rows of a matrix.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {
@@ -200,8 +217,8 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Rows of keys or values of one head of a sequence, where they lie if they can be read there, and else copied to `buffer`. Those
-    /// to be read `as_vectors` must be side by side and a multiple of the lanes.
+    /// Rows of keys or values of one head of a sequence, where they lie if they can be read there, and else copied to `buffer`, padded with
+    /// zeros. Those to be read `as_vectors` must be side by side and a multiple of the lanes.
     #[inline(always)]
     pub fn new<I: Isa, T: Element>(
         isa: I,
@@ -212,18 +229,33 @@ impl<'a> Rows<'a> {
         as_vectors: bool,
         buffer: &'a mut Vec<f32>,
     ) -> Self {
+        Self::from(isa, tensor, [sequence.batch, head, sequence.first_key + keys.start], keys.len(), as_vectors, buffer)
+    }
+
+    /// `count` rows of a tensor `[batch, heads, len, dim]` from `[batch, head, position]` on; see [`Rows::new`].
+    #[inline(always)]
+    pub fn from<I: Isa, T: Element>(
+        isa: I,
+        tensor: &View<'a, T>,
+        [batch, head, position]: [usize; 3],
+        count: usize,
+        as_vectors: bool,
+        buffer: &'a mut Vec<f32>,
+    ) -> Self {
         let [_, _, stride, column_stride] = tensor.layout().strides();
         let width = tensor.shape()[3];
-        let start = tensor.layout().row(sequence.batch, head, sequence.first_key + keys.start);
+        let start = tensor.layout().row(batch, head, position);
         if let Some(data) = T::as_f32s(tensor.data())
             && (!as_vectors || (column_stride == 1 && padded(width) == width))
         {
             return Self { data: &data[start.min(data.len())..], stride, column_stride };
         }
         let padded = padded(width);
-        buffer.resize(keys.len() * padded, 0.0);
+        buffer.resize(count * padded, 0.0);
         for (j, to) in buffer.chunks_exact_mut(padded.max(1)).enumerate() {
-            copy_row(isa, tensor.data(), start + j * stride, column_stride, &mut to[..width]);
+            let (to, padding) = to.split_at_mut(width);
+            copy_row(isa, tensor.data(), start + j * stride, column_stride, to);
+            padding.fill(0.0);
         }
         Self { data: buffer, stride: padded, column_stride: 1 }
     }
@@ -232,5 +264,23 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub fn skip(self, count: usize) -> Self {
         Self { data: &self.data[(count * self.stride).min(self.data.len())..], ..self }
+    }
+
+    /// Whether the first `count` rows hold neither NaN nor infinity; they must have been made to be read as vectors, `width` of them.
+    #[inline(always)]
+    pub fn are_finite<I: Isa>(self, isa: I, count: usize, width: usize) -> bool {
+        if width == 0 {
+            return true;
+        }
+        // 0 times such a number is NaN. Several sums side by side, for the sake of latency.
+        let mut sums = [isa.splat(0.0); 4];
+        for j in 0..count {
+            let row = &self.data[j * self.stride..][..width];
+            for (i, x) in row.chunks_exact(I::LANES).enumerate() {
+                sums[i % 4] = isa.fma(isa.load(x), isa.splat(0.0), sums[i % 4]);
+            }
+        }
+        let sum = isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3]));
+        !isa.any(isa.not(isa.eq(sum, isa.splat(0.0))))
     }
 }

@@ -104,6 +104,10 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
     /// Writes the first `LANES` elements, rounded to nearest, ties to even. Panics if there are fewer.
     fn store_bf16(self, v: Self::Vector, to: &mut [bf16]);
 
+    /// Hints that the cache line of the first element is soon to be read, from the second level of caches on.
+    #[inline(always)]
+    fn prefetch<T>(self, _from: &[T]) {}
+
     /// `a + b`
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a - b`

@@ -34,6 +34,34 @@ pub struct Panel<'a> {
     pub accumulate: bool,
 }
 
+/// The same product where a scalar of 0 adds nothing, not even if it meets a NaN or an infinity: for weights of what a query may not look at.
+#[derive(Debug)]
+pub(crate) struct SkipZeros<'a>(pub Panel<'a>);
+
+impl Op for SkipZeros<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Panel { width, depth, count, rows, row_stride, scalars, scalar_strides, out, out_stride, accumulate } = self.0;
+        for n in 0..count {
+            let out = &mut out[n * out_stride..][..width];
+            if !accumulate {
+                out.fill(0.0);
+            }
+            for k in 0..depth {
+                let scalar = scalars[k * scalar_strides[0] + n * scalar_strides[1]];
+                if scalar != 0.0 {
+                    let row = &rows[k * row_stride..][..width];
+                    for (out, row) in out.chunks_exact_mut(I::LANES).zip(row.chunks_exact(I::LANES)) {
+                        isa.store(isa.fma(isa.load(row), isa.splat(scalar), isa.load(out)), out);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Rows of the result that are computed together: with two vectors of each, as many as fit into the registers of the largest tier.
 const MOST_ROWS: usize = 8;
 
@@ -177,8 +205,12 @@ mod tests {
                 }
                 let rows = &panel;
                 let scalars = &scalars;
+                let mut skipped = out.clone();
                 dispatch_on(tier, Panel { width, depth, count, rows, row_stride, scalars, scalar_strides, out: &mut out, out_stride, accumulate });
-                prop_assert_eq!(out, expected, "{}", tier);
+                prop_assert_eq!(&out, &expected, "{}", tier);
+                let out = &mut skipped;
+                dispatch_on(tier, SkipZeros(Panel { width, depth, count, rows, row_stride, scalars, scalar_strides, out, out_stride, accumulate }));
+                prop_assert_eq!(skipped, expected, "{} without zeros", tier);
             }
         }
     }

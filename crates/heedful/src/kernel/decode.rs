@@ -1,0 +1,216 @@
+//! Few queries against many keys: a step of decoding over a cache.
+//!
+//! Keys and values are read once, from the first byte to the last; everything else should hide behind that. Products with keys therefore run
+//! over the width of a head, where a row of keys lies, and not over queries, of which there are fewer than lanes.
+
+use std::ops::Range;
+
+use super::lanes::{Scale, elementwise};
+use super::score::{adjust, classify, hides, query_factor};
+use super::tile::{Lanes, Rows, padded};
+use crate::plan::Tile;
+use crate::problem::{Problem, Sequence};
+use crate::simd::panel::{Panel, SkipZeros};
+use crate::simd::{Isa, Op};
+use crate::softmax::Online;
+use crate::{Element, View};
+
+/// Most rows of queries, over the heads that share a key/value head.
+pub(crate) const ROWS: usize = 8;
+/// Keys that pass the scores and the contexts together: they stay in the innermost cache between the two.
+const KEYS: usize = 32;
+/// Sums that are taken side by side, and then added up across their lanes together.
+const SUMS: usize = 16;
+
+/// Buffers that one call leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    lanes: Lanes,
+    /// `[rows][padded dim]`
+    queries: Vec<f32>,
+    scores: Vec<f32>,
+    /// `[rows][padded value_dim]`
+    contexts: Vec<f32>,
+    bent: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+/// Attention of all queries that share a key/value head over some of their keys.
+pub(crate) struct Decode<'a, 'p, Q, K> {
+    pub problem: &'a Problem<'p, Q, K>,
+    pub sequence: &'a Sequence,
+    pub kv_head: usize,
+    pub keys: Range<usize>,
+    pub scratch: &'a mut Scratch,
+    /// Receives `[rows][value_dim + 1]`: a context, and its log-sum-exp.
+    pub partial: &'a mut [f32],
+}
+
+impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { problem, sequence, kv_head, keys, partial, .. } = self;
+        let Scratch { lanes, queries, scores, contexts, bent, k, v } = self.scratch;
+        let [dim, value_dim] = problem.dims();
+        let (width, value_width) = (padded(dim), padded(value_dim));
+        lanes.take_rows(problem, sequence, kv_head, 0..problem.group() * sequence.queries.len());
+        queries.clear();
+        queries.resize(lanes.count.next_power_of_two() * width, 0.0);
+        lanes.gather(isa, &problem.q, sequence, queries);
+        elementwise(isa, [], [queries], &Scale(query_factor(problem)));
+        scores.resize(KEYS * lanes.width, 0.0);
+        contexts.clear();
+        contexts.resize(lanes.count * value_width, 0.0);
+
+        let mut online = Online::default();
+        let mut start = keys.start;
+        while start < keys.end {
+            let tile = start..(start + KEYS).min(keys.end);
+            start = tile.end;
+            let kind = classify(problem, sequence, lanes, tile.clone());
+            if kind == Tile::Empty {
+                continue;
+            }
+            let tile_k = Rows::new(isa, &problem.k, sequence, kv_head, tile.clone(), true, k);
+            let tile_v = Rows::new(isa, &problem.v, sequence, kv_head, tile.clone(), true, v);
+            let scores = &mut scores[..tile.len() * lanes.width];
+            // While a key is multiplied, its value and the key a tile further on are on their way.
+            let ahead = |j: usize| {
+                prefetch_row(isa, &problem.v, [sequence.batch, kv_head, sequence.first_key + tile.start + j]);
+                if tile.start + j + KEYS < keys.end {
+                    prefetch_row(isa, &problem.k, [sequence.batch, kv_head, sequence.first_key + tile.start + j + KEYS]);
+                }
+            };
+            for first in (0..lanes.count).step_by(4) {
+                let (out, stride, queries) = (&mut scores[first..], lanes.width, &queries[first * width..]);
+                let ahead = (first == 0).then_some(&ahead);
+                let product = Dots { queries, k: tile_k, width, out, stride, ahead };
+                match lanes.count - first {
+                    1 => isa.call(Of::<1, _>(product)),
+                    2 => isa.call(Of::<2, _>(product)),
+                    _ => isa.call(Of::<4, _>(product)),
+                }
+            }
+            adjust(isa, problem, sequence, lanes, tile.clone(), kind, scores, bent);
+            let factors = online.push(isa, lanes.width, scores);
+            for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
+                if factor != 1.0 {
+                    elementwise(isa, [], [context], &Scale(factor));
+                }
+            }
+            let product = Panel {
+                width: value_width,
+                depth: tile.len(),
+                count: lanes.count,
+                rows: tile_v.data,
+                row_stride: tile_v.stride,
+                scalars: scores,
+                scalar_strides: [lanes.width, 1],
+                out: contexts,
+                out_stride: value_width,
+                accumulate: true,
+            };
+            if hides(problem, kind) && !tile_v.are_finite(isa, tile.len(), value_width) {
+                isa.call(SkipZeros(product));
+            } else {
+                isa.call(product);
+            }
+        }
+        let (factors, lse) = online.finish(isa, lanes.width);
+        for (r, to) in partial.chunks_exact_mut(value_dim + 1).enumerate() {
+            for (to, x) in to.iter_mut().zip(&contexts[r * value_width..][..value_dim]) {
+                *to = x * factors[r];
+            }
+            to[value_dim] = lse[r];
+        }
+    }
+}
+
+/// Asks for a row of keys or values that is soon to be read. Processors do not see by themselves where a tile goes on.
+#[inline(always)]
+fn prefetch_row<I: Isa, T: Element>(isa: I, tensor: &View<'_, T>, [batch, head, position]: [usize; 3]) {
+    const LINE: usize = 64;
+    let (width, [_, _, _, column_stride]) = (tensor.shape()[3], tensor.layout().strides());
+    if column_stride == 1 && width > 0 {
+        let start = tensor.layout().row(batch, head, position);
+        for line in tensor.data()[start..start + width].chunks(LINE / size_of::<T>()) {
+            isa.prefetch(line);
+        }
+    }
+}
+
+/// `out[j][r] = queries[r] . k[j]`, with sums that run over lanes.
+struct Dots<'a, F> {
+    /// `[rows][width]`
+    queries: &'a [f32],
+    k: Rows<'a>,
+    width: usize,
+    /// `[keys][stride]`
+    out: &'a mut [f32],
+    stride: usize,
+    /// Called with each key before it is multiplied.
+    ahead: Option<&'a F>,
+}
+
+/// The products of `ROWS` queries: 1, 2 or 4.
+struct Of<'a, const ROWS: usize, F>(Dots<'a, F>);
+
+impl<const ROWS: usize, F: Fn(usize)> Op for Of<'_, ROWS, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Dots { queries, k, width, out, stride, ahead } = self.0;
+        let count = out.len().div_ceil(stride);
+        let together = SUMS / ROWS;
+        for first in (0..count).step_by(together) {
+            if let Some(ahead) = ahead {
+                (first..(first + together).min(count)).for_each(ahead);
+            }
+            let mut sums = [isa.splat(0.0); SUMS];
+            // Past the last key, it is read again.
+            let mut keys = [0; SUMS];
+            for (j, key) in keys.iter_mut().enumerate() {
+                *key = (first + j).min(count - 1) * k.stride;
+            }
+            for c in (0..width).step_by(I::LANES) {
+                for j in 0..SUMS / ROWS {
+                    let key = isa.load(&k.data[keys[j] + c..]);
+                    for r in 0..ROWS {
+                        sums[j * ROWS + r] = isa.fma(key, isa.load(&queries[r * width + c..]), sums[j * ROWS + r]);
+                    }
+                }
+            }
+            let mut dots = [0.0; SUMS];
+            add_across(isa, &mut sums);
+            for i in 0..SUMS / I::LANES {
+                isa.store(sums[i], &mut dots[i * I::LANES..]);
+            }
+            for (out, dots) in out[first * stride..].chunks_mut(stride).zip(dots.chunks_exact(ROWS)) {
+                let rows = ROWS.min(out.len());
+                out[..rows].copy_from_slice(&dots[..rows]);
+            }
+        }
+    }
+}
+
+/// The sum of the lanes of each vector, in the order of the vectors, as the lanes of the first few.
+#[inline(always)]
+fn add_across<I: Isa>(isa: I, sums: &mut [I::Vector; SUMS]) {
+    let mut left = SUMS;
+    // Each round adds the upper half of every sum's lanes to the lower, and puts two sums into one vector.
+    for _ in 0..I::LANES.ilog2() {
+        left /= 2;
+        for i in 0..left {
+            let (low, high) = isa.interleave(sums[i], sums[i + left]);
+            sums[i] = isa.add(low, high);
+        }
+    }
+    // What is left are 16 / LANES vectors, with the sums in turn.
+    if left == 2 {
+        (sums[0], sums[1]) = isa.interleave(sums[0], sums[1]);
+    }
+}

@@ -32,8 +32,8 @@ pub struct CrossEntropy {
     pub dim: usize,
 }
 
-/// About 4 MB of logits: large enough for the products to run at full speed, small enough to stay near the cache.
-const LOGITS_AT_ONCE: usize = 1 << 20;
+/// About 8 MB of logits: large enough for the products to run at full speed, small enough to stay near the cache.
+const LOGITS_AT_ONCE: usize = 1 << 21;
 
 impl CrossEntropy {
     /// The logits of every row of `x [n, dim]`, `[n, vocabulary]`.
@@ -99,7 +99,7 @@ impl CrossEntropy {
     }
 
     fn block_rows(&self) -> usize {
-        (LOGITS_AT_ONCE / self.vocabulary).max(16)
+        (LOGITS_AT_ONCE / self.vocabulary).next_power_of_two().clamp(16, 256)
     }
 }
 

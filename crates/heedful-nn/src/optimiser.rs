@@ -3,6 +3,7 @@
 use heedful::simd::{Isa, Op, dispatch};
 use rayon::prelude::*;
 
+use crate::reduce::sum_of;
 use crate::{Gradients, Parameters};
 
 /// Elements that one task works on: a multiple of any vector width, and fixed, so that sums do not depend on the number of threads.
@@ -108,14 +109,44 @@ impl Op for AdamChunk<'_> {
     }
 }
 
-/// The Euclidean norm of all gradients together.
-pub fn gradient_norm(gradients: &Gradients) -> f32 {
+/// Adds `others`, one after the other, to `gradients`, and returns the Euclidean norm of the sum: both in one pass over memory.
+pub fn sum_gradients(gradients: &mut Gradients, others: &[&Gradients]) -> f32 {
     let squares: Vec<f64> = gradients
-        .values()
-        .par_chunks(CHUNK)
-        .map(|chunk| chunk.chunks(64).map(|c| f64::from(c.iter().map(|g| g * g).sum::<f32>())).sum())
+        .values_mut()
+        .par_chunks_mut(CHUNK)
+        .enumerate()
+        .map(|(i, sums)| {
+            let start = i * CHUNK;
+            let others = others.iter().map(|other| &other.values()[start..start + sums.len()]).collect();
+            dispatch(SumChunk { sums, others })
+        })
         .collect();
     squares.iter().sum::<f64>().sqrt() as f32
+}
+
+/// Adds up gradients and returns the sum's squared norm.
+struct SumChunk<'a> {
+    sums: &'a mut [f32],
+    others: Vec<&'a [f32]>,
+}
+
+impl Op for SumChunk<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<I: Isa>(self, _: I) -> f64 {
+        /// Numbers that stay in registers from the first addend to the square.
+        const AT_ONCE: usize = 64;
+        let mut squares = 0.0;
+        for (i, sums) in self.sums.chunks_mut(AT_ONCE).enumerate() {
+            for other in &self.others {
+                for (sum, value) in sums.iter_mut().zip(&other[i * AT_ONCE..]) {
+                    *sum += value;
+                }
+            }
+            squares += f64::from(sum_of(sums, |g| g * g));
+        }
+        squares
+    }
 }
 
 /// The factor that brings a gradient of this norm down to `limit` (Pascanu et al. 2013, algorithm 1); 1 where it is shorter.
@@ -172,9 +203,29 @@ mod tests {
         let w = parameters.add("w", &[2], Init::Constant(0.0), &mut rng);
         let mut gradients = parameters.gradients();
         gradients[w].copy_from_slice(&[3.0, 4.0]);
-        let norm = gradient_norm(&gradients);
+        let norm = sum_gradients(&mut gradients, &[]);
         assert!((norm - 5.0).abs() < 1e-6);
         assert!((clip_factor(norm, 1.0) - 0.2).abs() < 1e-6);
         assert_eq!(clip_factor(norm, 10.0), 1.0);
+    }
+
+    #[test]
+    fn shards_are_summed_in_order_and_the_norm_is_that_of_the_sum() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut parameters = Parameters::new();
+        let n = CHUNK + 77;
+        let big = parameters.add("big", &[n], Init::Constant(0.0), &mut rng);
+        let mut all: Vec<Gradients> = (0..3).map(|_| parameters.gradients()).collect();
+        for (s, gradients) in all.iter_mut().enumerate() {
+            for (i, g) in gradients[big].iter_mut().enumerate() {
+                *g = ((i * 37 + s * 11) % 101) as f32 / 50.0 - 1.0;
+            }
+        }
+        let expected: Vec<f32> = (0..n).map(|i| (all[0][big][i] + all[1][big][i]) + all[2][big][i]).collect();
+        let norm = expected.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        let (first, rest) = all.split_first_mut().expect("three");
+        let found = sum_gradients(first, &rest.iter().collect::<Vec<_>>());
+        assert_eq!(first[big], expected[..]);
+        assert!((f64::from(found) / norm - 1.0).abs() < 1e-6, "{found} against {norm}");
     }
 }

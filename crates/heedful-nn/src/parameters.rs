@@ -162,13 +162,6 @@ impl Gradients {
     pub fn clear(&mut self) {
         self.values.fill(0.0);
     }
-
-    /// Adds `other`, number by number.
-    pub fn add(&mut self, other: &Gradients) {
-        for (sum, value) in self.values.iter_mut().zip(&other.values) {
-            *sum += value;
-        }
-    }
 }
 
 impl Index<Parameter> for Gradients {

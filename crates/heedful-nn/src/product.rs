@@ -4,7 +4,7 @@
 //! `a` and column `j` of `b`: a row of a result has the same bits whatever the number of other rows, and so has a column.
 //!
 //! Rows of `b` are read as vectors and copied for that, a block at a time, to where the cache holds them (transposed if `b` is the transpose of
-//! a row-major matrix); numbers of `a` are read where they lie. Work is spread over threads one level up (by sentences), where a whole
+//! a row-major matrix). Numbers of `a` are read where they lie, unless `a` is a large transpose. Work is spread over threads one level up (by sentences), where a whole
 //! forward and backward runs without a barrier.
 
 use std::array::from_fn;
@@ -96,8 +96,16 @@ fn run(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b: Matrix<'_>, accumul
 }
 
 thread_local! {
-    /// The block of `b` that a product of this thread reads.
-    static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// The blocks of `a` and `b` that a product of this thread reads.
+    static BLOCKS: RefCell<Blocks> = const { RefCell::new(Blocks { a: Vec::new(), b: Vec::new() }) };
+}
+
+#[derive(Default)]
+struct Blocks {
+    /// `[terms][ROWS]`
+    a: Vec<f32>,
+    /// `[columns / PANEL][terms][PANEL]`
+    b: Vec<f32>,
 }
 
 struct Product<'a> {
@@ -124,22 +132,21 @@ impl Op for Product<'_> {
             }
             return;
         }
-        // No call of a product comes back here, so that the buffer is free.
-        let mut block = BLOCK.take();
+        let mut blocks = BLOCKS.take();
         for k in (0..depth).step_by(DEPTH) {
             let terms = (depth - k).min(DEPTH);
             for j in (0..columns).step_by(COLUMNS) {
                 let width = (columns - j).min(COLUMNS);
                 let in_place = self.b.column_stride == 1 && rows <= FEW && columns.is_multiple_of(I::LANES);
                 if !in_place {
-                    self.pack(isa, &mut block, [k, j], [terms, width]);
+                    self.pack(isa, &mut blocks.b, [k, j], [terms, width]);
                 }
                 for i in (0..rows).step_by(ROWS) {
-                    self.block(isa, (!in_place).then_some(&block), [i, j, k], [(rows - i).min(ROWS), width, terms]);
+                    self.block(isa, &mut blocks.a, (!in_place).then_some(&blocks.b), [i, j, k], [(rows - i).min(ROWS), width, terms]);
                 }
             }
         }
-        BLOCK.set(block);
+        BLOCKS.set(blocks);
     }
 }
 
@@ -177,11 +184,26 @@ impl Product<'_> {
 
     /// Rows `i..i + count`, columns `j..j + width`, with terms `k..k + terms` of their sums.
     #[inline(always)]
-    fn block<I: Isa>(&mut self, isa: I, packed: Option<&Vec<f32>>, [i, j, k]: [usize; 3], [count, width, terms]: [usize; 3]) {
+    fn block<I: Isa>(
+        &mut self,
+        isa: I,
+        copy: &mut Vec<f32>,
+        packed: Option<&Vec<f32>>,
+        [i, j, k]: [usize; 3],
+        [count, width, terms]: [usize; 3],
+    ) {
         let (a, b) = (self.a, self.b);
         let accumulate = self.accumulate || k > 0;
-        let scalars = &a.data[i * a.row_stride + k * a.column_stride..];
-        let scalar_strides = [a.column_stride, a.row_stride];
+        let mut scalars = &a.data[i * a.row_stride + k * a.column_stride..];
+        let mut scalar_strides = [a.column_stride, a.row_stride];
+        if a.row_stride == 1 && count == ROWS && width > 2 * PANEL {
+            // Each term lies in a memory page of its own: gathered once, they are read panel after panel without missing the page cache.
+            copy.resize(DEPTH * ROWS, 0.0);
+            for (to, from) in copy.chunks_exact_mut(ROWS).zip(scalars.chunks(a.column_stride)).take(terms) {
+                to.copy_from_slice(&from[..ROWS]);
+            }
+            (scalars, scalar_strides) = (copy, [ROWS, 1]);
+        }
         for first in (0..width).step_by(PANEL) {
             let used = (width - first).min(PANEL);
             let whole = used - used % I::LANES;

@@ -1,6 +1,6 @@
 //! One update: the shards of a batch run side by side, their gradients are summed in order, and Adam moves the weights.
 
-use heedful_nn::optimiser::{Adam, clip_factor, gradient_norm};
+use heedful_nn::optimiser::{Adam, clip_factor, sum_gradients};
 use heedful_nn::{Gradients, Workspace};
 use rayon::prelude::*;
 
@@ -65,11 +65,9 @@ impl Workers {
         };
         let (first, rest) = self.shards.split_first_mut().expect("at least one shard");
         let gradients = &mut first.0;
-        for (other, _) in rest {
-            gradients.add(other);
-        }
+        let others: Vec<&Gradients> = rest.iter().map(|(gradients, _)| gradients).collect();
         let mean = 1.0 / loss.tokens.max(1) as f32;
-        let norm = gradient_norm(gradients) * mean;
+        let norm = sum_gradients(gradients, &others) * mean;
         if norm.is_finite() {
             let clip = if options.clip > 0.0 { clip_factor(norm, options.clip) } else { 1.0 };
             adam.update(model.parameters_mut(), gradients, mean * clip, options.learning_rate);

@@ -9,8 +9,8 @@ is done is left alone.
 
 The same: sizes, tokenizer and ids, pairs, batches of like lengths by tokens, dropout and its places, initial distributions, label smoothing,
 Adam, clipping, warm-up, validation sentences, greedy translation, sacreBLEU. What is idle is left out: padding is not projected to the
-vocabulary, and keys and values are cached in validation. Where minutes limit the run, here or in its configuration, the learning rate falls to
-zero at the end of these minutes, so that each trainer has a schedule that suits its speed; otherwise at the same update.
+vocabulary, and keys and values are cached in validation. Where minutes limit the run, here or in its configuration, a linear schedule reaches zero
+at the end of these minutes, so that each trainer has a schedule that suits its speed; otherwise at the same update.
 """
 
 import argparse
@@ -356,9 +356,9 @@ class Run:
         self.minutes = arguments.minutes or self.training["minutes"]
         tokenizer = self.tokenizer = Tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
         data = self.config["data"]
-        held_out = read_pairs(data["valid"])
+        held_out, test = read_pairs(data["valid"]), read_pairs(data["test"]) if data.get("test") else []
         ids = lambda text: tokenizer.encode(text) + [EOS]
-        self.pairs = [(ids(a), ids(b)) for a, b in clean(read_pairs(data["train"]), data, held_out)]
+        self.pairs = [(ids(a), ids(b)) for a, b in clean(read_pairs(data["train"]), data, held_out + test)]
         self.held_out = sorted(((ids(a), ids(b)) for a, b in held_out), key=lambda pair: -len(pair[1]))
         first = {}
         for source, target in held_out:
@@ -394,11 +394,14 @@ class Run:
         return self.progress["update"] / self.training["updates"]
 
     def learning_rate(self):
-        """Up to the peak over the warm-up, then straight to zero at the end of the run."""
-        assert self.training["schedule"] == "linear", self.training["schedule"]
-        update, warmup = self.progress["update"], self.training["warmup"]
-        if update <= warmup:
+        """heedful's schedules: up to the peak over the warm-up, then straight to zero at the end of the run, or with one over the root."""
+        update, warmup, schedule = self.progress["update"], self.training["warmup"], self.training["schedule"]
+        if schedule == "constant":
+            factor = 1
+        elif update <= warmup:
             factor = update / warmup
+        elif schedule == "inverse_sqrt":
+            factor = math.sqrt(max(warmup, 1) / update)
         elif self.minutes:
             warm = self.progress.setdefault("warm", self.share())  # how much of the run the warm-up took
             factor = (1 - self.share()) / (1 - warm)

@@ -1,12 +1,11 @@
 //! The rungs take turns until each has used its budget; then they are scored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::plan::{Plan, Rung};
 use super::report::{self, Report, RungReport};
 use super::translations::translate;
 use super::{CompareError, curve, plan};
-use crate::bundle::Bundle;
 use crate::evaluate::TestSet;
 use crate::text::Tokenizer;
 use crate::train::{self, CHECKPOINT, Event, Outcome, Prepared, StopReason, TOKENIZER, TrainError, TrainingText, load_tokenizer};
@@ -90,7 +89,7 @@ impl Comparison {
         if Plan::exists(&plan.folder) {
             return Err(CompareError::Exists(plan.folder));
         }
-        Self::open(plan)
+        Self::open(plan, false)
     }
 
     /// Goes on with the comparison in the plan's folder, as if it had not been stopped. Budgets may be other than they were, and so may everything
@@ -102,14 +101,14 @@ impl Comparison {
         if !Plan::exists(&plan.folder) {
             return Err(CompareError::Missing(plan.folder));
         }
-        Self::open(plan)
+        Self::open(plan, true)
     }
 
-    fn open(plan: Plan) -> Result<Self, CompareError> {
+    fn open(plan: Plan, resume: bool) -> Result<Self, CompareError> {
         let first = &plan.rungs[0].config;
         let text = TrainingText::read(&first.data, first.training.seed).map_err(CompareError::Text)?;
         let path = plan.folder.join(TOKENIZER);
-        let tokenizer = if path.exists() {
+        let tokenizer = if resume {
             load_tokenizer(&path).map_err(CompareError::Text)?
         } else {
             let tokenizer = text.learn_tokenizer(first.tokenizer.vocabulary).map_err(CompareError::Text)?;
@@ -118,7 +117,7 @@ impl Comparison {
         };
         let prepare = |rung: &Rung| {
             // A rung that was stopped before its first checkpoint begins anew.
-            let resume = rung.config.training.output.join(CHECKPOINT).exists();
+            let resume = resume && rung.config.training.output.join(CHECKPOINT).exists();
             let prepared = text.prepare(&rung.config, &tokenizer, resume);
             Ok(Run { prepared: prepared.map_err(|source| failed(rung, source))?, outcome: None })
         };
@@ -199,20 +198,14 @@ impl Comparison {
             if observer.stop() {
                 return Err(CompareError::Stopped);
             }
-            let path = model_path(rung);
             let facts = RungReport::of_run(rung, &run.prepared, curve::read(&rung.config.training.output)?);
+            let path = model_path(rung);
             if !path.exists() {
                 observer.begin(index, Phase::Save);
-                let bundle = run.prepared.into_bundle(&rung.config).map_err(|source| failed(rung, source))?;
-                let saved = bundle.save(&path, rung.config.training.storage);
-                saved.map_err(|source| CompareError::Bundle { rung: rung.name.clone(), source })?;
+                save(rung, run.prepared, &path)?;
             }
             observer.begin(index, Phase::Translate);
-            let failed = |source| CompareError::Bundle { rung: rung.name.clone(), source };
-            let mut bundle = Bundle::open(&path).map_err(failed)?;
-            // How to decode can be changed after the training.
-            bundle.config.decoding = rung.config.decoding.clone();
-            let translated = translate(rung, bundle, &path, &test, &shown)?;
+            let translated = translate(rung, &path, &test, &shown)?;
             rungs.push(facts.with_translation(&translated));
             translations.push(translated.translations);
             shown_translations.push(translated.shown);
@@ -230,7 +223,13 @@ fn model_path(rung: &Rung) -> PathBuf {
     rung.config.training.output.join(MODEL)
 }
 
-fn remove(path: &std::path::Path) -> Result<(), CompareError> {
+fn save(rung: &Rung, prepared: Prepared, path: &Path) -> Result<(), CompareError> {
+    let bundle = prepared.into_bundle(&rung.config).map_err(|source| failed(rung, source))?;
+    let saved = bundle.save(path, rung.config.training.storage);
+    saved.map_err(|source| CompareError::Bundle { rung: rung.name.clone(), source })
+}
+
+fn remove(path: &Path) -> Result<(), CompareError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(CompareError::Write { path: path.to_owned(), source }),
         _ => Ok(()),

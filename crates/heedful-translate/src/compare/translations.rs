@@ -36,9 +36,13 @@ struct Kept {
 }
 
 /// Translates each line as a whole, as it was in training: a model that was shown several sentences in a line has to translate them together.
-pub(super) fn translate(rung: &Rung, bundle: Bundle, path: &Path, test: &TestSet, shown: &[Shown]) -> Result<Translated, CompareError> {
+pub(super) fn translate(rung: &Rung, path: &Path, test: &TestSet, shown: &[Shown]) -> Result<Translated, CompareError> {
     let failed = |source| CompareError::Translate { rung: rung.name.clone(), source };
     let model = std::fs::read(path).map_err(|source| CompareError::Read { path: path.to_owned(), source })?;
+    let bundle = Bundle::from_bytes(&model);
+    let mut bundle = bundle.map_err(|source| CompareError::Bundle { rung: rung.name.clone(), source })?;
+    // How to decode can be changed after the training.
+    bundle.config.decoding = rung.config.decoding.clone();
     let (translator, options) = bundle.into_translator().map_err(failed)?;
     let options = TranslateOptions { split_sentences: false, alignment: false, ..options };
     let key = {

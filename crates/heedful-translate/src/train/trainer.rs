@@ -105,9 +105,11 @@ impl Trainer {
         self.adam.updates()
     }
 
-    /// Passes over the data, the current one counted as far as it went.
+    /// Passes over the data; the current one counts as far as it went, once [`run`](Self::run) has made its batches.
     pub fn epochs(&self) -> f64 {
-        self.progress.epoch as f64 + self.progress.batch as f64 / self.epochs.len().max(1) as f64
+        let batches = self.epochs.len();
+        let part = if batches > 0 { self.progress.batch as f64 / batches as f64 } else { 0.0 };
+        self.progress.epoch as f64 + part
     }
 
     /// Where the run stands.

@@ -110,7 +110,7 @@ impl Lines<'_> {
             floor = name.0 - APART;
         }
         let name = |&(at, x, y, series): &(f64, f64, f64, usize)| {
-            let path = format!("M{x:.1},{y:.1}L{:.1},{at:.1}", frame.right() + 12.0);
+            let path = format!("M{:.1},{y:.1}L{:.1},{at:.1}", x + 6.0, frame.right() + 12.0);
             Element::new("path").word("class", "rule").word("d", &path).written()
                 + &label(&style::fill(series), "start", frame.right() + 16.0, at + 4.0, &self.lines[series].name).written()
         };

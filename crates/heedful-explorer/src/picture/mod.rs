@@ -33,7 +33,7 @@ pub use heat_map::HeatMap;
 pub use lines::{Line, Lines, Point};
 pub use png::{PngError, png};
 pub use ribbons::Ribbons;
-pub use scale::Scale;
+pub use scale::{Scale, viridis};
 pub use style::STYLE;
 pub use svg::Picture;
 pub(crate) use svg::escape;

@@ -44,10 +44,15 @@ impl Scale {
     pub fn colour(self, weight: f32) -> Option<[u8; 3]> {
         match self {
             Self::Purple => None,
-            Self::Viridis => Some(between(&VIRIDIS, weight)),
+            Self::Viridis => Some(viridis(weight)),
             Self::Cividis => Some(between(&CIVIDIS, weight)),
         }
     }
+}
+
+/// The colour of a weight in [`Scale::Viridis`].
+pub fn viridis(weight: f32) -> [u8; 3] {
+    between(&VIRIDIS, weight)
 }
 
 /// What is outside of `[0, 1]` is taken to the nearer end, and NaN to 0.

@@ -21,7 +21,7 @@ pub fn comparison(report: &Report) -> String {
     for metric in metrics(report) {
         body += &figure(&by_length(report, &metric), "");
     }
-    body += "</div>\n";
+    body += "</div>\n<p class=\"quiet\">BLEU counts runs of up to four words: sentences of fewer words score low whatever they say, and chrF tells more about them.</p>\n";
     body += &details("The numbers as a table", &lengths(report));
     body += &details("Each rung against each other one, on the same sentences", &differences(report));
     body += "<h2>Learning curves</h2>\n";

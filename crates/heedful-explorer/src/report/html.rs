@@ -9,7 +9,7 @@ const PAGE: &str = "\
 :root{color-scheme:light dark;--ink:#1d2126;--quiet:#59616b;--rule:#d9dde2;--paper:#ffffff;--tint:#f6f7f9}\
 @media (prefers-color-scheme:dark){:root{--ink:#e8eaed;--quiet:#a4adb8;--rule:#333a42;--paper:#15181c;--tint:#1d2126}}\
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}\
-main{max-width:70rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
+main{max-width:80rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .4rem}h2{font-size:1.25rem;margin:2.6rem 0 .6rem}h3{font-size:1rem;margin:1.8rem 0 .4rem}\
 p{max-width:46rem}.quiet{color:var(--quiet)}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}\

@@ -115,6 +115,9 @@ export async function ask<T>(request: Request, signal?: AbortSignal): Promise<T>
   return answer as T;
 }
 
+/** Tells the server that something is no longer needed. */
+export const forget = (path: string) => send({ method: 'DELETE', path });
+
 const encode = (bytes: Uint8Array) => {
   let text = '';
   for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));

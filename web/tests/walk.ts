@@ -3,12 +3,12 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { report } from './materials.ts';
+import { longText, report } from './materials.ts';
 
 const settled = (page: Page) => page.waitForFunction(() => !document.querySelector('.waiting, .old'));
 
 /** Opens each view and calls `visit` with its name. */
-export async function eachView(page: Page, visit: (name: string) => Promise<void>) {
+export async function eachView(page: Page, visit: (name: string) => Promise<void>, text = longText(1200), word = 'river') {
   const go = async (address: string, selector: string, name: string) => {
     await page.goto(address);
     await page.waitForSelector(selector);
@@ -25,15 +25,13 @@ export async function eachView(page: Page, visit: (name: string) => Promise<void
   await go('#/heads?pin=r4', '[data-testid=query]', 'heads');
   await go('#/heads?kind=cross&picture=ribbons&table=1', '[data-testid=tables] td', 'heads-ribbons');
   await page.goto('#/map');
-  // Licences say the same things again and again, which a map shows well.
-  await page.getByRole('button', { name: 'Take the licences' }).click();
-  await page.waitForFunction(() => document.querySelector<HTMLTextAreaElement>('#maptext')!.value.length > 0);
+  await page.locator('#maptext').fill(text);
   await page.getByRole('button', { name: 'Make the map' }).click();
   await page.getByTestId('map').waitFor();
   await page.waitForFunction(() => document.querySelector('[data-testid=map]')?.getAttribute('data-complete') === 'yes');
   const map = page.url();
   await page.waitForTimeout(300);
-  await go(`${map.slice(map.indexOf('#'))}&cell=900%2C640&q=software`, '[data-testid=column] li', 'map');
+  await go(`${map.slice(map.indexOf('#'))}&cell=700%2C640&q=${word}`, '[data-testid=column] li', 'map');
   const file = join(mkdtempSync(join(tmpdir(), 'heedful-page-')), 'report.json');
   writeFileSync(file, JSON.stringify(report()));
   await page.goto('#/ladder');

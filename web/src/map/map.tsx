@@ -2,7 +2,7 @@
 import type { RefObject } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { change, choice, flag, integer, text } from '../address.ts';
-import { ask, get, post, Refused, useAnswer, useInfo, useModels, type MapInfo, type MapSearch } from '../api.ts';
+import { ask, forget, get, post, Refused, useAnswer, useInfo, useModels, type MapInfo, type MapSearch } from '../api.ts';
 import { SCALES, sequential, table, type ScaleName } from '../colour.ts';
 import { useExportable, type DataTable } from '../export/exportable.ts';
 import { FONT, Svg } from '../export/svg.tsx';
@@ -55,6 +55,8 @@ function Start() {
   const [problem, setProblem] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const limits = info.data?.limits;
+  const [gone, setGone] = useState<readonly string[]>([]);
+  const there = (maps.data ?? []).filter((m) => !gone.includes(m.id));
 
   const read = async (file: File | undefined) => {
     if (!file) return;
@@ -93,10 +95,10 @@ function Start() {
         <p class="hint">No text at hand? <button type="button" class="link" onClick={() => void fetch('./licences.txt').then((r) => r.text()).then((t) => { setContent(t); setName('the licences of this page'); })}>Take the licences of this page.</button></p>
         {problem && <Problem>{problem}</Problem>}
       </section>
-      {maps.data && maps.data.length > 0 && (
+      {there.length > 0 && (
         <section class="panel">
           <h2>Maps that are there</h2>
-          <ul class="maps">{maps.data.map((m) => <li key={m.id}><button type="button" class="link" onClick={() => change({ map: m.id }, true)}>{m.name || m.id}</button> <span class="hint">{count(m.tokens, 'token')}, {m.layers} × {m.heads} heads, {m.state}</span></li>)}</ul>
+          <ul class="maps">{there.map((m) => <li key={m.id}><button type="button" class="link" onClick={() => change({ map: m.id }, true)}>{m.name || m.id}</button> <span class="hint">{count(m.tokens, 'token')}, {m.layers} × {m.heads} heads, {m.state}</span> <button type="button" class="link" aria-label={`Forget ${m.name || m.id}`} onClick={() => void forget(`/api/maps/${m.id}`).finally(() => setGone([...gone, m.id]))}>forget</button></li>)}</ul>
         </section>
       )}
     </div>
@@ -124,7 +126,14 @@ function Opened({ id }: { id: string }) {
   if (problem) return <><Problem>{problem}</Problem><p><button type="button" onClick={() => change({ map: null, at: null, cell: null }, true)}>Make a map</button></p></>;
   if (!map) return <Waiting>Loading the map …</Waiting>;
   if (map.state === 'failed') return <Problem>{map.error ?? 'The map could not be made.'}</Problem>;
-  if (map.state === 'queued' || map.state === 'reading') return <Waiting>{map.state === 'queued' ? 'Waiting for a place …' : `The encoder reads ${count(map.tokens, 'token')}: ${percent(map.progress)}`}</Waiting>;
+  if (map.state === 'queued' || map.state === 'reading') {
+    return (
+      <section class="panel empty">
+        <Waiting>{map.state === 'queued' ? 'Other maps are being made; this one waits for its turn …' : `The encoder reads ${count(map.tokens, 'token')}: ${percent(map.progress)}`}</Waiting>
+        <button type="button" onClick={() => void forget(`/api/maps/${id}`).finally(() => change({ map: null }, true))}>Stop</button>
+      </section>
+    );
+  }
   return <Explore map={map} />;
 }
 
@@ -166,7 +175,7 @@ function Explore({ map }: { map: MapInfo }) {
   const colours = useMemo(() => {
     const scheme = { table: table(sequential(scale.value, p)) };
     return (): Colours => logarithmic.value
-      ? { ...scheme, key: `log ${scale.value} ${p.name}`, position: (value, level) => (value > 0 ? (Math.log10(value / (even * 2 ** (map.levels - 1 - level))) + 1) / 4 : 0) }
+      ? { ...scheme, key: `log ${scale.value} ${p.name}`, position: (value, level) => (value > 0 ? (Math.log10(value / (even * 2 ** (map.levels - 1 - level))) + 1) / 3 : 0) }
       : { ...scheme, key: `linear ${scale.value} ${p.name} ${top}`, position: (value) => value / top };
   }, [scale.value, p, logarithmic.value, logarithmic.value ? 0 : top, map.tokens]);
 
@@ -207,7 +216,7 @@ function Explore({ map }: { map: MapInfo }) {
         <Select label="Head" value={String(h + 1)} options={choices(map.heads, 'head')} onChange={(v) => (head.value = Number(v))} />
         <Select label="Colours" value={scale.value} options={SCALES.map((value) => ({ value, label: value }))} onChange={(v) => (scale.value = v)} />
         <Toggle label="log colours" on={logarithmic.value} onChange={(on) => (logarithmic.value = on)} />
-        {logarithmic.value ? <Legend label="times as much as if it looked everywhere alike" from={0.1} to={1000} colour={legend} decimals={1} /> : <Legend label="weight" from={0} to={top} colour={legend} decimals={4} />}
+        {logarithmic.value ? <Legend label="times as much as if it looked everywhere alike" from={0.1} to={100} colour={legend} decimals={1} /> : <Legend label="weight" from={0} to={top} colour={legend} decimals={4} />}
       </div>
       <div class="map-body">
         <div class="map-main">

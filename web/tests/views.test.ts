@@ -11,6 +11,9 @@ import { longText, models, report } from './materials.ts';
 
 after(close);
 
+/** A long text is read on all cores, which tests share with the browser. */
+const MAP = 90_000;
+
 const folder = mkdtempSync(join(tmpdir(), 'heedful-page-'));
 
 async function saved(page: Page, format: string): Promise<string> {
@@ -212,9 +215,10 @@ test('heads: the grid, a head, a query, and what is set aside', () => inPage(asy
 test('map: a long text, zoomed, searched and asked', () => inPage(async (page) => {
   await page.goto('#/map');
   await page.locator('#maptext').fill(longText(3000));
+  await page.getByLabel('Name').fill('the test');
   await page.getByRole('button', { name: 'Make the map' }).click();
   const map = page.getByTestId('map');
-  await map.waitFor();
+  await map.waitFor({ timeout: MAP });
   const complete = () => page.waitForFunction(() => document.querySelector('[data-testid=map]')?.getAttribute('data-complete') === 'yes');
   await complete();
   // It is not of one colour.
@@ -257,6 +261,10 @@ test('map: a long text, zoomed, searched and asked', () => inPage(async (page) =
   const probe = labels('[data-testid=row] li, [data-testid=column] li');
   await reopens(page, probe);
   await exportsWork(page, probe);
+  // What is no longer needed can be forgotten.
+  await page.getByRole('button', { name: 'another text' }).click();
+  await page.getByRole('button', { name: 'Forget the test' }).first().click();
+  await page.getByRole('button', { name: 'Forget the test' }).waitFor({ state: 'detached' });
 }));
 
 test('ladder: a report as a page', () => inPage(async (page) => {

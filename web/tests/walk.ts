@@ -27,11 +27,14 @@ export async function eachView(page: Page, visit: (name: string) => Promise<void
   await page.goto('#/map');
   await page.locator('#maptext').fill(text);
   await page.getByRole('button', { name: 'Make the map' }).click();
-  await page.getByTestId('map').waitFor();
+  await page.getByTestId('map').waitFor({ timeout: 90_000 });
   await page.waitForFunction(() => document.querySelector('[data-testid=map]')?.getAttribute('data-complete') === 'yes');
   const map = page.url();
   await page.waitForTimeout(300);
   await go(`${map.slice(map.indexOf('#'))}&cell=700%2C640&q=${word}`, '[data-testid=column] li', 'map');
+  // The server is left as it was.
+  await page.getByRole('button', { name: 'another text' }).click();
+  await page.getByRole('button', { name: /^Forget/ }).first().click();
   const file = join(mkdtempSync(join(tmpdir(), 'heedful-page-')), 'report.json');
   writeFileSync(file, JSON.stringify(report()));
   await page.goto('#/ladder');

@@ -121,7 +121,7 @@ fn window(bencher: Bencher<'_, '_>, width: usize) {
 /// A mask that keeps one of so many blocks of 256 x 256, over 4096 tokens of one head.
 #[divan::bench(args = [1, 2, 4, 16], sample_count = 5)]
 fn block_mask(bencher: Bencher<'_, '_>, one_of: usize) {
-    let (len, block) = (4096, 256);
+    let (len, block): (usize, usize) = (4096, 256);
     let mask: Vec<bool> = (0..len * len).map(|i| (i / len / block + i % len / block).is_multiple_of(one_of)).collect();
     let mut tensors = Tensors::new([1, 1, 1, len, len, 64]);
     let options = Options::new().mask(View::contiguous(&mask, [1, 1, len, len]).unwrap());

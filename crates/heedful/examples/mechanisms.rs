@@ -29,7 +29,7 @@ fn projection(seed: u32, inputs: usize, outputs: usize) -> heedful::Result<Proje
 fn print(title: &str, steps: &Steps) {
     println!("\n{title}\n{:9}{}", "", WORDS.map(|word| format!("{word:>9}")).concat());
     for (word, row) in WORDS.iter().zip(steps.weights.chunks(WORDS.len())) {
-        println!("{word:>9}{}", row.iter().map(|weight| format!("{weight:9.4}")).collect::<String>());
+        println!("{word:>9}{:9.4}{:9.4}{:9.4}{:9.4}{:9.4}{:9.4}", row[0], row[1], row[2], row[3], row[4], row[5]);
     }
     let width = steps.context.len() / WORDS.len();
     println!("context of \"journey\": {:.4?}", &steps.context[width..2 * width]);

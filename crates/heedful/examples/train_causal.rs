@@ -61,14 +61,17 @@ impl Trained {
     }
 }
 
+fn view(data: &[f32]) -> Result<View<'_>> {
+    View::contiguous(data, SHAPE)
+}
+
 fn main() -> Result<()> {
     let random = &mut Random(0x5eed);
     let mut layers =
         [(INPUTS, DIM), (INPUTS, DIM), (INPUTS, DIM), (DIM, VOCABULARY)].map(|(inputs, outputs)| Trained::new(random, inputs, outputs));
     let options = Options::new().causal(Diagonal::TopLeft);
-    let view = |data| View::contiguous(data, SHAPE);
     let (mut first, mut last) = (0.0, 0.0);
-    for update in 1..=300 {
+    for update in 1..=100 {
         let tokens: Vec<usize> = (0..BATCH * LENGTH).map(|_| (random.next() * VOCABULARY as f32) as usize).collect();
         let mut x = vec![0.0; BATCH * LENGTH * INPUTS];
         for (i, (row, token)) in x.chunks_exact_mut(INPUTS).zip(&tokens).enumerate() {
@@ -109,7 +112,7 @@ fn main() -> Result<()> {
         }
 
         (first, last) = (if update == 1 { loss } else { first }, loss);
-        if update == 1 || update % 50 == 0 {
+        if update == 1 || update % 20 == 0 {
             let heaviest = Lens::new(view(&q)?, view(&k)?, &options, &lse)?.top_k(0, 0, LENGTH - 1, 1)?;
             println!(
                 "update {update:3}: loss {loss:.4}; token {} looks at token {} most, with {:.2}",

@@ -208,20 +208,12 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     pub fn query_rows(&self, part: &Part) -> Rows {
         let group = self.group();
         let heads = part.kv_heads.start * group..part.kv_heads.end * group;
-        self.rows(part, heads, self.q.shape()[2], self.offsets.map(|[q, _]| q))
+        rows(part, heads, self.q.shape()[2], self.offsets.map(|[q, _]| q))
     }
 
     /// The rows of keys of a part.
     pub fn key_rows(&self, part: &Part) -> Rows {
-        self.rows(part, part.kv_heads.clone(), self.k.shape()[2], self.offsets.map(|[_, k]| k))
-    }
-
-    fn rows(&self, part: &Part, heads: Range<usize>, len: usize, offsets: Option<&[usize]>) -> Rows {
-        let sequences = &part.sequences;
-        match offsets {
-            Some(offsets) => [0..1, heads, offsets[sequences.start]..offsets[sequences.end]],
-            None => [sequences.clone(), heads, 0..len],
-        }
+        rows(part, part.kv_heads.clone(), self.k.shape()[2], self.offsets.map(|[_, k]| k))
     }
 
     fn band(&self, q_len: usize, keys: Range<usize>) -> Band {
@@ -279,6 +271,14 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         let wanted = batch * heads * q_len;
         let fix = || format!("it must hold [{batch}, {heads}, {q_len}], that is {wanted}");
         if len == wanted { Ok(()) } else { Err(Error::Length { operation, operand: "lse", len, fix: fix() }) }
+    }
+}
+
+fn rows(part: &Part, heads: Range<usize>, len: usize, offsets: Option<&[usize]>) -> Rows {
+    let sequences = &part.sequences;
+    match offsets {
+        Some(offsets) => [0..1, heads, offsets[sequences.start]..offsets[sequences.end]],
+        None => [sequences.clone(), heads, 0..len],
     }
 }
 

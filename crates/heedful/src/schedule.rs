@@ -302,11 +302,11 @@ pub(crate) fn backward<Q: Element, K: Element>(
 }
 
 /// Computes the gradients of the short sequences of a part, in about so many tasks.
-fn backward_short<'s, 'o, Q: Element, K: Element>(
+fn backward_short<Q: Element, K: Element>(
     problem: &Problem<'_, Q, K>,
     saved: &Saved<'_>,
     part: Part,
-    mut target: Output<'s, QkvMut<'o>>,
+    mut target: Output<'_, QkvMut<'_>>,
     tasks: usize,
 ) {
     thread_local!(static SCRATCH: RefCell<short::backward::Scratch> = RefCell::default());

@@ -532,9 +532,9 @@ impl Cut for QkvMut<'_> {
             Storage::Fused { data, starts, layouts, origin } => {
                 let extent = |rows: &[Rows; 3]| {
                     let of_each = (0..3).map(|i| (layouts[i].extent(&rows[i]), starts[i] as isize));
-                    of_each.filter(|(extent, _)| !extent.is_empty()).fold(isize::MAX..isize::MIN, |all, (extent, start)| {
-                        all.start.min(extent.start + start)..all.end.max(extent.end + start)
-                    })
+                    let filled =
+                        of_each.filter(|(extent, _)| !extent.is_empty()).map(|(extent, start)| extent.start + start..extent.end + start);
+                    filled.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
                 };
                 boundary(&extent(low), &extent(high), origin + data.len() as isize).map(|place| [place; 3])
             }

@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use super::lanes::{Scale, elementwise};
 use super::score::{adjust, classify, hides, query_factor};
-use super::tile::{Lanes, Rows, padded};
+use super::tile::{Lanes, Rows, padded, prefetch_row};
+use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::panel::{Panel, SkipZeros};
 use crate::simd::{Isa, Op};
 use crate::softmax::Online;
-use crate::{Element, View};
 
 /// Most rows of queries, over the heads that share a key/value head.
 pub(crate) const ROWS: usize = 8;
@@ -125,19 +125,6 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
                 *to = x * factors[r];
             }
             to[value_dim] = lse[r];
-        }
-    }
-}
-
-/// Asks for a row of keys or values that is soon to be read. Processors do not see by themselves where a tile goes on.
-#[inline(always)]
-fn prefetch_row<I: Isa, T: Element>(isa: I, tensor: &View<'_, T>, [batch, head, position]: [usize; 3]) {
-    const LINE: usize = 64;
-    let (width, [_, _, _, column_stride]) = (tensor.shape()[3], tensor.layout().strides());
-    if column_stride == 1 && width > 0 {
-        let start = tensor.layout().row(batch, head, position);
-        for line in tensor.data()[start..start + width].chunks(LINE / size_of::<T>()) {
-            isa.prefetch(line);
         }
     }
 }

@@ -205,6 +205,19 @@ pub(crate) fn add_row<I: Isa>(isa: I, to: &mut ViewMut<'_>, place: [usize; 3], f
     }
 }
 
+/// Asks for a row of keys or values that is soon to be read. Processors do not see by themselves where a tile goes on.
+#[inline(always)]
+pub(crate) fn prefetch_row<I: Isa, T: Element>(isa: I, tensor: &View<'_, T>, [batch, head, position]: [usize; 3]) {
+    const LINE: usize = 64;
+    let (width, [_, _, _, column_stride]) = (tensor.shape()[3], tensor.layout().strides());
+    if column_stride == 1 && width > 0 {
+        let start = tensor.layout().row(batch, head, position);
+        for line in tensor.data()[start..start + width].chunks(LINE / size_of::<T>()) {
+            isa.prefetch(line);
+        }
+    }
+}
+
 /// Rows of a matrix.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {

@@ -125,7 +125,7 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
                 out_stride: 0,
                 accumulate: false,
             };
-            write_product(isa, product, false, target, 0, problem.group() == 1, results, |r| place_of(sequence, lanes, r));
+            write_product(isa, &product, false, target, 0, problem.group() == 1, results, |r| place_of(sequence, lanes, r));
         }
 
         let q = rows_of(isa, &problem.q, problem, sequence, lanes, query_rows);
@@ -163,7 +163,7 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
                     accumulate: false,
                 };
                 let place = |j: usize| [sequence.batch, kv_head, sequence.first_key + block.start + j];
-                write_product(isa, product, false, target, which, true, results, place);
+                write_product(isa, &product, false, target, which, true, results, place);
             }
         }
     }

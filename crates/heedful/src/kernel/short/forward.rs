@@ -49,6 +49,7 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
         let all_k = Rows::new(isa, &problem.k, sequence, kv_head, all_keys.clone(), false, k);
         let all_v = Rows::new(isa, &problem.v, sequence, kv_head, all_keys.clone(), true, v);
         weights.resize(all_keys.len() * WIDTH, 0.0);
+        let mut is_finite = None;
         for rows in tiles(group * sequence.queries.len()) {
             lanes.take_rows(problem, sequence, kv_head, rows);
             let mut keys = band.reach(lanes.queries());
@@ -75,8 +76,8 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
                 out_stride: 0,
                 accumulate: false,
             };
-            let careful = hides(problem, kind) && !v.are_finite(isa, keys.len(), product.width);
-            write_product(isa, product, careful, out, 0, group == 1, contexts, |r| place_of(sequence, lanes, r));
+            let careful = hides(problem, kind) && !*is_finite.get_or_insert_with(|| all_v.are_finite(isa, all_keys.len(), product.width));
+            write_product(isa, &product, careful, out, 0, group == 1, contexts, |r| place_of(sequence, lanes, r));
             if let Some(lse) = &mut lse {
                 let mut lse = lse.access();
                 for r in 0..lanes.count {

@@ -51,7 +51,7 @@ fn multiply<I: Isa>(isa: I, product: Panel<'_>, skip_zeros: bool) {
 #[inline(always)]
 fn write_product<I: Isa, T: Tensors>(
     isa: I,
-    product: Panel<'_>,
+    product: &Panel<'_>,
     skip_zeros: bool,
     target: &mut Output<'_, T>,
     which: usize,
@@ -59,17 +59,17 @@ fn write_product<I: Isa, T: Tensors>(
     buffer: &mut Vec<f32>,
     place: impl Fn(usize) -> [usize; 3],
 ) {
-    let Panel { width, count, .. } = product;
+    let Panel { width, count, .. } = *product;
     if consecutive && let Some(tensors) = target.own() {
         let mut tensor = tensors.part(which);
         if tensor.shape()[3] == width
             && let Some((out, out_stride)) = tensor.rows_mut(place(0))
         {
-            return multiply(isa, Panel { out, out_stride, ..product }, skip_zeros);
+            return multiply(isa, Panel { out, out_stride, ..*product }, skip_zeros);
         }
     }
     buffer.resize(count * width, 0.0);
-    multiply(isa, Panel { out: buffer, out_stride: width, ..product }, skip_zeros);
+    multiply(isa, Panel { out: buffer, out_stride: width, ..*product }, skip_zeros);
     let mut tensors = target.access();
     let mut tensor = tensors.part(which);
     for r in 0..count {

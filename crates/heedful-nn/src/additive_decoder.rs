@@ -15,6 +15,7 @@
 //!
 //! Luong's scores (Luong et al. 2015, section 3.1) take the place of `e_j`, see [`Score`].
 
+use heedful::lens::WeightRows;
 use heedful::simd::dispatch;
 use rand_chacha::ChaCha8Rng;
 
@@ -105,6 +106,19 @@ impl Saved {
     /// The attention weights of a time-major row over the positions of its source sentence; they sum to 1.
     pub fn attention(&self, row: usize) -> &[f32] {
         &self.weights[self.weight_offsets[row]..self.weight_offsets[row + 1]]
+    }
+
+    /// A look at the weights of the sentence at this position of the layout: one row for each target token, in reading order.
+    ///
+    /// # Errors
+    /// If the layout is not that of the forward pass.
+    ///
+    /// # Panics
+    /// If the layout has no such position.
+    pub fn lens(&self, layout: &TimeMajor, position: usize) -> heedful::Result<WeightRows<'_>> {
+        let rows: Vec<&[f32]> = layout.sentence_rows(position).map(|row| self.attention(row)).collect();
+        let source_len = rows.first().map_or(0, |row| row.len());
+        WeightRows::new(rows, source_len)
     }
 
     /// Gives its buffers back.
@@ -566,6 +580,10 @@ mod tests {
                         let expected: Vec<f32> = expected.iter().map(|&w| w as f32).collect();
                         assert!(near(&weights, &expected), "{score:?}: weights {weights:?}, formula {expected:?}");
                         assert!(near(saved.attention(row), &expected));
+                        let (lens, step) =
+                            (saved.lens(&layout, position).unwrap(), layout.sentence_rows(position).position(|r| r == row).unwrap());
+                        assert_eq!(lens.row(step).unwrap(), saved.attention(row));
+                        assert!((lens.column_sums(step..step + 1).unwrap().iter().sum::<f32>() - 1.0).abs() < 1e-5);
                         assert!(near(&c, &context[row * decoder.memory..][..decoder.memory]));
                         assert!(near(&state.hidden, &output[row * 5..][..5]));
                     }

@@ -5,6 +5,7 @@
 //! Sentences lie one after the other in `[tokens, dim]`; sentence `i` is rows `offsets[i]..offsets[i + 1]`, and looks at itself, or at
 //! sentence `i` of the memory, only.
 
+use heedful::lens::Lens;
 use heedful::{Diagonal, Layout, Options, Parallelism, QkvMut, View, ViewMut, attend_packed, attend_packed_backward};
 use rand_chacha::ChaCha8Rng;
 
@@ -95,6 +96,15 @@ impl SelfAttention {
     /// Heads of `dim / heads` numbers each.
     pub fn heads(&self) -> usize {
         self.heads
+    }
+
+    /// A look into a forward pass over sentences at these offsets: who looked at whom, exactly, and only what is asked for.
+    ///
+    /// # Errors
+    /// If the offsets are not those of the forward pass.
+    pub fn lens<'a>(&self, saved: &'a Saved, offsets: &'a [usize]) -> heedful::Result<Lens<'a>> {
+        let [q, k, _] = self.parts(&saved.projected);
+        Lens::packed(q, k, offsets, offsets, &self.options().parallelism(Parallelism::Rayon), &saved.lse)
     }
 
     fn parts<'a>(&self, projected: &'a [f32]) -> [View<'a>; 3] {
@@ -190,6 +200,15 @@ impl CrossAttention {
         self.heads
     }
 
+    /// A look into a forward pass over sentences at these offsets: who looked at which token of the memory.
+    ///
+    /// # Errors
+    /// If the offsets are not those of the forward pass.
+    pub fn lens<'a>(&self, saved: &'a Saved, offsets: &'a [usize], memory_offsets: &'a [usize]) -> heedful::Result<Lens<'a>> {
+        let [q, k, _] = self.parts(&saved.projected, &saved.memory);
+        Lens::packed(q, k, offsets, memory_offsets, &serial().parallelism(Parallelism::Rayon), &saved.lse)
+    }
+
     fn parts<'a>(&self, queries: &'a [f32], memory: &'a [f32]) -> [View<'a>; 3] {
         let dim = self.output.inputs();
         let [k, v] =
@@ -261,6 +280,31 @@ mod tests {
                 vec![d_x, d_memory]
             },
         );
+    }
+
+    #[test]
+    fn a_look_into_the_layers_explains_their_contexts() {
+        let mut check = Check::new(14);
+        let layer = SelfAttention::new(&mut check.parameters, "self", DIM, HEADS, true, &mut check.rng);
+        let cross = CrossAttention::new(&mut check.parameters, "cross", DIM, HEADS, &mut check.rng);
+        let (x, offsets, memory_offsets) = (check.input(7 * DIM), [0, 4, 7], [0, 2, 7]);
+        let mut workspace = Workspace::new();
+        let (_, saved) = layer.forward(&check.parameters, &x, &offsets, &mut workspace);
+        let (_, saved_cross) = cross.forward(&check.parameters, &x, &offsets, &x, &memory_offsets, &mut workspace);
+        let lens = layer.lens(&saved, &offsets).unwrap();
+        let cross_lens = cross.lens(&saved_cross, &offsets, &memory_offsets).unwrap();
+        let explains = |weights: Vec<f32>, values: &[f32], row_stride: usize, head: usize, context: &[f32]| {
+            let mixed = |c: usize| weights.iter().enumerate().map(|(j, p)| p * values[j * row_stride + head * 3 + c]).sum::<f32>();
+            (0..3).all(|c| (mixed(c) - context[head * 3 + c]).abs() < 1e-5)
+        };
+        for (head, query) in (0..HEADS).flat_map(|head| (0..3).map(move |query| (head, query))) {
+            let context = (4 + query) * DIM;
+            let values = &saved.projected[4 * 3 * DIM + 2 * DIM..];
+            assert!(explains(lens.row(1, head, query).unwrap(), values, 3 * DIM, head, &saved.context[context..]));
+            let values = &saved_cross.memory[2 * 2 * DIM + DIM..];
+            assert!(explains(cross_lens.row(1, head, query).unwrap(), values, 2 * DIM, head, &saved_cross.context[context..]));
+        }
+        assert!(layer.lens(&saved, &[0, 4, 8]).is_err());
     }
 
     #[test]

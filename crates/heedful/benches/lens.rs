@@ -1,7 +1,7 @@
 //! What looking in costs: `cargo bench -p heedful --bench lens`, threads by `RAYON_NUM_THREADS`.
 //!
-//! Times are in ms: the fastest and, in brackets, the median of interleaved runs; bytes are the most that a call held at once beyond its
-//! operands. Arguments choose sections by their names: `glance`, `row`, `pooled`, `zoom`, `sums`.
+//! Times are in ms: the fastest and, in brackets, the median of interleaved runs, and behind `cpu` the least processor time of all threads,
+//! which other processes disturb less (Linux; its clock ticks every few ms). Memory is the most that a call held at once beyond its operands. Arguments choose sections by their names: `glance`, `row`, `pooled`, `zoom`, `sums`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -40,16 +40,27 @@ static ALLOCATOR: Counting = Counting;
 #[derive(Default)]
 struct Sample {
     times: Vec<f64>,
+    cpu: Vec<f64>,
     bytes: usize,
+}
+
+/// Processor time of all threads so far, in ms; 0 where nobody tells.
+fn processor_time() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds =
+        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<f64>().ok();
+    tasks.filter_map(nanoseconds).sum::<f64>() / 1e6
 }
 
 impl Sample {
     fn take<T>(&mut self, run: impl FnOnce() -> T) {
         let before = HELD.load(Relaxed);
         MOST.store(before, Relaxed);
-        let start = Instant::now();
+        let (cpu, start) = (processor_time(), Instant::now());
         black_box(run());
         self.times.push(start.elapsed().as_secs_f64() * 1e3);
+        self.cpu.push(processor_time() - cpu);
+        self.cpu.sort_by(f64::total_cmp);
         self.bytes = self.bytes.max(MOST.load(Relaxed) - before);
         self.times.sort_by(f64::total_cmp);
     }
@@ -63,7 +74,12 @@ impl Sample {
     }
 
     fn show(&self) -> String {
-        format!("{:9.3} ({:9.3}) ms {:9.1} KiB", self.min(), self.median(), self.bytes as f64 / 1024.0)
+        format!("{:9.3} ({:9.3}) ms cpu {:8.1} ms {:9.1} KiB", self.min(), self.median(), self.cpu[0], self.bytes as f64 / 1024.0)
+    }
+
+    /// How many times as long as another: fastest, median and processor time.
+    fn ratio(&self, to: &Self) -> String {
+        format!("ratio {:.3} ({:.3}) cpu {:.3}", self.min() / to.min(), self.median() / to.median(), self.cpu[0] / to.cpu[0])
     }
 }
 
@@ -137,8 +153,7 @@ fn glance(runs: usize) {
         }
         println!("  {n:5} {:6} {:32} {}", name(causal), "plain forward", plain.show());
         for (sample, what, _) in &looks {
-            let ratios = [sample.min() / plain.min(), sample.median() / plain.median()];
-            println!("  {n:5} {:6} {what:32} {} ratio {:.3} ({:.3})", name(causal), sample.show(), ratios[0], ratios[1]);
+            println!("  {n:5} {:6} {what:32} {} {}", name(causal), sample.show(), sample.ratio(&plain));
         }
         println!("  {n:5} {:6} all weights would be {} KiB", name(causal), 8 * n * n * 4 / 1024);
     }
@@ -171,13 +186,7 @@ fn pooled(runs: usize) {
             map.take(|| case.lens().pooled(0, 0, 0..n, 0..n, [256, 256], Pool::Sum).unwrap());
         }
         println!("  {:6} forward {}", name(causal), forward.show());
-        println!(
-            "  {:6} map     {} ratio {:.3} ({:.3})",
-            name(causal),
-            map.show(),
-            map.min() / forward.min(),
-            map.median() / forward.median()
-        );
+        println!("  {:6} map     {} {}", name(causal), map.show(), map.ratio(&forward));
     }
 }
 

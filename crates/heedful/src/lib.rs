@@ -36,22 +36,27 @@
 //!
 //! # Looking in
 //!
-//! A [`Lens`](lens::Lens) gives a row, a tile, the heaviest keys or the entropy of any head, without the rest of the weights.
+//! A [`Glance`](lens::Glance) comes back from the forward pass with the heaviest keys and the entropy of each query; a [`Lens`](lens::Lens)
+//! answers afterwards: a row, a column, a tile, a pooled map of any rectangle, [sums and rollouts](lens), without the rest of the weights.
 //!
 //! ```
-//! use heedful::lens::Lens;
-//! use heedful::{Options, View, ViewMut, attend};
+//! use heedful::lens::{Glance, Lens, Pool, attend_with};
+//! use heedful::{Options, View, ViewMut};
 //! # let x = [0.43, 0.15, 0.89, 0.55, 0.87, 0.66, 0.57, 0.85, 0.64, 0.22, 0.58, 0.33, 0.77, 0.25, 0.10, 0.05, 0.80, 0.55];
 //! # let words = View::contiguous(&x, [1, 1, 6, 3])?;
 //! let options = Options::new().scale(1.0);
 //! let (mut context, mut lse) = ([0.0; 18], [0.0; 6]);
-//! attend(words, words, words, &options, ViewMut::contiguous(&mut context, [1, 1, 6, 3])?, Some(&mut lse))?;
+//! let mut glance = Glance::new().top(2).entropy();
+//! attend_with(words, words, words, &options, ViewMut::contiguous(&mut context, [1, 1, 6, 3])?, Some(&mut lse), &mut glance)?;
+//! assert_eq!(glance.top_k(1).keys, [1, 2]); // "journey" looks most at "journey" and "starts"
+//! assert!(glance.entropies()[1] < 6f32.ln()); // less evenly than at all six alike
 //!
 //! let lens = Lens::new(words, words, &options, &lse)?;
-//! let journey = lens.top_k(0, 0, 1, 2)?; // sequence 0, head 0, word 1: its 2 heaviest keys
-//! assert_eq!(journey.keys, [1, 2]); // "journey" and "starts"
-//! assert!((journey.weights[0] - 0.2379).abs() < 5e-5 && (journey.rest - 0.5288).abs() < 1e-4);
-//! assert!(lens.entropy(0, 0, 1)? < 6f32.ln()); // less even than a look at all six alike
+//! assert!((lens.row(0, 0, 1)?[2] - 0.2333).abs() < 5e-5); // sequence 0, head 0: how much "journey" looks at "starts"
+//! let readers = lens.column(0, 0, 2)?; // who looks at "starts"
+//! let map = lens.pooled(0, 0, 0..6, 0..6, [2, 2], Pool::Sum)?; // all of it, seen from afar
+//! assert!((map.iter().sum::<f32>() - 6.0).abs() < 1e-5); // six words, each with weights that sum to 1
+//! # assert_eq!(readers.len(), 6);
 //! # Ok::<(), heedful::Error>(())
 //! ```
 //!

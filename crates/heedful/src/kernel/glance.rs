@@ -103,7 +103,7 @@ impl TileGlance {
         if wanted.distance {
             let mut places = [0.0; ROWS];
             for (place, query) in places.iter_mut().zip(&lanes.queries[..lanes.count]) {
-                *place = (*query as isize + sequence.band.offset - keys.start as isize) as f32;
+                *place = (*query as isize).saturating_add(sequence.band.offset).saturating_sub(keys.start as isize) as f32;
             }
             for lane in (0..width).step_by(I::LANES) {
                 let place = isa.load(&places[lane..]);

@@ -10,7 +10,7 @@ use super::{Lens, TopK};
 use crate::kernel::forward::{BLOCK, Forward, ForwardWithGlance, Scratch};
 use crate::kernel::glance::{Found, NO_KEY, Wanted};
 use crate::problem::Problem;
-use crate::simd::dispatch;
+use crate::simd::dispatch_on;
 use crate::{Element, Error, Options, Parallelism, Result, View, ViewMut};
 
 /// What is wanted to be known of the weights of a forward pass and, after [`attend_with`], what was found, exact, for each query.
@@ -269,7 +269,8 @@ fn forward<Q: Element, K: Element>(
         let sequence = &problem.sequence(index);
         SCRATCH.with_borrow_mut(|scratch| {
             let forward = Forward { problem, sequence, kv_head, rows, scratch, target };
-            dispatch(ForwardWithGlance { forward, wanted: Wanted { top, distance, marked: &marked[index] }, found });
+            let wanted = Wanted { top, distance, marked: &marked[index] };
+            dispatch_on(problem.tier, ForwardWithGlance { forward, wanted, found });
         });
     };
     let sequences_and_heads = problem.sequences() * problem.kv_heads();

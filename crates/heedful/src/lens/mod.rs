@@ -13,7 +13,7 @@
 //! | how much attention does each key receive? | [`column_sums`](Lens::column_sums) | `O(k_len)` |
 //! | what went into a token through all layers, and where did it go? | [`rollout`], [`rollout_of`] | `O(tokens)` |
 //! | the same with weights that count what they fetch | [`with_value_norms`](Lens::with_value_norms) | as above |
-//! | what is each query's entropy, its heaviest keys, its mean distance? | [`attend_with`] a [`Glance`], or [`Lens::glance`] | the answers |
+//! | what is each query's entropy, its heaviest keys, its mean distance? | [`attend_with`] with a [`Glance`], or [`Lens::glance`] | the answers |
 //!
 //! Attention whose weights are at hand as rows, as that of Bahdanau's and Luong's decoders, is looked at through [`WeightRows`].
 //!
@@ -50,7 +50,7 @@ use rayon::prelude::*;
 use crate::kernel::lens::{Scores, Take, Weigh, WeightTile};
 use crate::kernel::tile::{KEYS, ROWS};
 use crate::problem::Problem;
-use crate::simd::{Isa, dispatch};
+use crate::simd::{Isa, dispatch_on};
 use crate::{Element, Options, Parallelism, Result, View};
 
 pub use glance::{Glance, attend_packed_with, attend_with};
@@ -149,7 +149,7 @@ impl<'a, Q: Element, K: Element> Lens<'a, Q, K> {
         self.problem.check_place("Lens::scores", sequence, head, &queries, &keys)?;
         let mut out = vec![f32::NEG_INFINITY; queries.len() * keys.len()];
         let sequence = &self.problem.sequence(sequence);
-        dispatch(Scores { problem: &self.problem, sequence, head, queries, keys, out: &mut out });
+        dispatch_on(self.problem.tier, Scores { problem: &self.problem, sequence, head, queries, keys, out: &mut out });
         Ok(out)
     }
 
@@ -220,16 +220,9 @@ impl<'a, Q: Element, K: Element> Lens<'a, Q, K> {
     /// Hands the weights of a part of a place over.
     fn weigh(&self, place: &Place, queries: Range<usize>, keys: Range<usize>, to: &mut impl Take) {
         let sequence = &self.problem.sequence(place.sequence);
-        dispatch(Weigh {
-            problem: &self.problem,
-            sequence,
-            lse: self.lse,
-            factors: self.factors,
-            heads: place.heads.clone(),
-            queries,
-            keys,
-            to,
-        });
+        let heads = place.heads.clone();
+        let weigh = Weigh { problem: &self.problem, sequence, lse: self.lse, factors: self.factors, heads, queries, keys, to };
+        dispatch_on(self.problem.tier, weigh);
     }
 
     /// The weights of a place, `[queries, keys]`.

@@ -10,6 +10,7 @@ mod model;
 mod output;
 mod palette;
 mod picture;
+mod picture_files;
 mod table;
 mod terminal;
 

@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use heedful::mechanism::causal::Dropout;
 use heedful::mechanism::{Steps, simplified};
+use heedful_explorer::picture::Picture;
+use heedful_explorer::report;
 use heedful_translate::model::config::ModelConfig;
 use heedful_translate::model::first_attention::FirstAttention;
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use crate::heat_map::{HeatMap, legend};
 use crate::lecture::Lecture;
 use crate::model::ModelArgument;
 use crate::output;
+use crate::picture_files::PictureFiles;
 use crate::table::table;
 use crate::terminal::{Style, When};
 
@@ -26,6 +29,7 @@ use crate::terminal::{Style, When};
   heedful attend --mechanism causal --query starts        one of them, seen from another word
   heedful attend \"Der Hund schläft.\"                      your own text, with the built-in model's weights
   heedful attend --mechanism multi-head --head 2 \"Der Hund schläft.\"
+  heedful attend --html attend.html                       a page with all pictures and numbers
   heedful attend --json > steps.json                      all numbers")]
 pub struct Arguments {
     /// A text of your own [default: the lecture's sentence]
@@ -44,6 +48,8 @@ pub struct Arguments {
     /// Print all numbers as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    pictures: PictureFiles,
 }
 
 /// Of more tokens, weights are shown as a picture only.
@@ -87,6 +93,9 @@ impl Arguments {
         let (tokens, x, parts) = if self.text.is_empty() { of_lecture()? } else { self.of_text()? };
         let query = self.query_place(&tokens)?;
         let parts: Vec<Part> = parts.into_iter().filter(|part| self.mechanism.is_none_or(|wanted| part.mechanism == wanted)).collect();
+        if self.pictures.any() {
+            self.draw(&tokens, &parts)?;
+        }
         if self.json {
             let value = json!({ "tokens": tokens, "inputs": rows(&x, tokens.len()), "mechanisms": parts.iter().map(|p| as_json(p, tokens.len())).collect::<Vec<_>>() });
             return output::print(format!("{value:#}\n"));
@@ -97,6 +106,16 @@ impl Arguments {
             out += &as_text(part, &tokens, query, style);
         }
         output::print(out)
+    }
+
+    /// The pictures that were asked for as files.
+    fn draw(&self, tokens: &[String], parts: &[Part]) -> Result<()> {
+        let mechanisms: Vec<report::Mechanism> = parts.iter().map(|part| part.for_pictures(tokens)).collect();
+        let scale = self.pictures.scale();
+        self.pictures.write(
+            || Ok(Picture::below("Attention weights", &report::mechanism_pictures(tokens, &mechanisms, scale))),
+            || report::mechanisms(tokens, &mechanisms, scale),
+        )
     }
 
     /// Which token the steps are shown for.
@@ -217,6 +236,33 @@ impl Part {
 
     fn multi_head(steps: Steps, divisor: f32) -> Self {
         Self { mechanism: Mechanism::MultiHead, ..Self::self_attention(steps, divisor) }
+    }
+
+    /// The same numbers for the page.
+    fn for_pictures(&self, tokens: &[String]) -> report::Mechanism {
+        let Steps { queries, keys, values, scores, weights, context } = &self.steps;
+        let table = |name: &str, values: &[f32], named: bool| report::Numbers {
+            name: name.to_owned(),
+            columns: if named { tokens.to_vec() } else { Vec::new() },
+            values: values.to_vec(),
+        };
+        let mut numbers = Vec::new();
+        if self.mechanism != Mechanism::Simplified {
+            numbers.extend([table("queries", queries, false), table("keys", keys, false), table("values", values, false)]);
+        }
+        numbers.push(table("scores", scores, true));
+        if self.divisor != 1.0 {
+            numbers.push(table("scaled scores", &self.scaled(), true));
+        }
+        numbers.extend([table("weights", weights, true), table("contexts", context, false)]);
+        if let Some(dropped) = &self.dropped {
+            numbers.push(table("weights after dropout", &dropped.weights, true));
+            numbers.push(table("contexts after dropout", &dropped.context, false));
+        }
+        if let Some((name, result)) = &self.result {
+            numbers.push(table(name, result, false));
+        }
+        report::Mechanism { title: self.title.to_owned(), formula: self.formula.to_owned(), weights: weights.clone(), numbers }
     }
 
     /// The scores after they are divided.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use heedful_explorer::report;
 use heedful_translate::compare::{Budget, CompareError, Comparison, Observer, Phase, Plan, Report, Rung, Settings};
 use heedful_translate::config::{PRESETS, TrainingConfig};
 use heedful_translate::corpus::Columns;
@@ -105,22 +106,27 @@ impl Arguments {
             eprintln!("{stopped}");
             return Ok(());
         }
-        let report = match comparison.report(&mut progress) {
+        let found = match comparison.report(&mut progress) {
             Err(CompareError::Stopped) => {
                 progress.clear();
                 eprintln!("{stopped}");
                 return Ok(());
             }
-            report => report?,
+            found => found?,
         };
         progress.clear();
-        let json = format!("{:#}\n", serde_json::to_value(&report)?);
+        let json = format!("{:#}\n", serde_json::to_value(&found)?);
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             write_atomically(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
         };
         write("report.json", &json)?;
-        output::print(if self.json { json } else { as_text(&report) + &format!("\n{}\n", folder.join("report.json").display()) })
+        write("report.svg", &report::overview(&found).to_svg())?;
+        for (name, picture) in report::pictures(&found) {
+            write(&format!("pictures/{name}.svg"), &picture.to_svg())?;
+        }
+        write("report.html", &report::comparison(&found))?;
+        output::print(if self.json { json } else { as_text(&found) + &format!("\n{}\n", folder.join("report.html").display()) })
     }
 
     /// A new comparison, from the arguments.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use heedful_translate::corpus::{Columns, Files, Pair, Report, group_references, open_lines, read};
+use heedful_translate::corpus::{Columns, Files, Pair, Report, open_lines, read};
 use heedful_translate::decode::Reading;
 use heedful_translate::evaluate::{
-    AlignmentQuality, Bleu, Bucket, ChrF, Links, Metric, ReferenceLinks, evaluate, evaluate_alignments, looks_tokenized,
+    AlignmentQuality, Bleu, Buckets, ChrF, Links, Metric, ReferenceLinks, TestSet, evaluate_alignments, looks_tokenized,
 };
 use heedful_translate::text::{normalise, words};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translator};
@@ -18,11 +18,6 @@ use crate::arguments;
 use crate::columns::columns;
 use crate::model::ModelArgument;
 use crate::output::{self, Output};
-
-/// Source lengths in words at which sentences are told apart.
-const BOUNDS: [usize; 5] = [5, 10, 20, 30, 40];
-/// Resamples for the confidence intervals.
-const SAMPLES: usize = 1000;
 
 /// Score a model's translations of a test set (BLEU, chrF), by sentence length, and its alignments (AER)
 ///
@@ -55,6 +50,12 @@ pub struct Arguments {
     /// Score against all translations of a source, not its first
     #[arg(long)]
     all_references: bool,
+    /// Ranges of source lengths in words
+    #[arg(long, value_name = "RANGES", default_value = "1-5,6-10,11-20,21-30,31-40,41+")]
+    buckets: Buckets,
+    /// Translate each line as a whole, also where it holds several sentences
+    #[arg(long)]
+    whole_lines: bool,
     /// Write the translations to a file
     #[arg(long, value_name = "FILE")]
     translations: Option<PathBuf>,
@@ -104,15 +105,10 @@ impl Arguments {
     }
 
     fn translation_scores(&self, pairs: &[Pair], translator: &Translator, options: &TranslateOptions) -> Result<Value> {
-        let mut groups = group_references(pairs);
-        if !self.all_references {
-            for group in &mut groups {
-                group.references.truncate(1);
-            }
-        }
-        let sources: Vec<&str> = groups.iter().map(|group| group.source.as_str()).collect();
+        let test = TestSet::new(pairs, self.all_references);
         let start = std::time::Instant::now();
-        let translations = translator.translate(&sources, &TranslateOptions { alignment: false, ..*options })?;
+        let options = TranslateOptions { alignment: false, split_sentences: !self.whole_lines, ..*options };
+        let translations = translator.translate(&test.sources, &options)?;
         let seconds = start.elapsed().as_secs_f64();
         let hypotheses: Vec<&str> = translations.iter().map(|translation| translation.text.as_str()).collect();
         if let Some(path) = &self.translations {
@@ -122,23 +118,13 @@ impl Arguments {
         if looks_tokenized(&hypotheses) {
             eprintln!("warning: the translations look tokenized; scores of tokenized text cannot be compared with others");
         }
-        let references: Vec<Vec<&str>> = groups.iter().map(|group| group.references.iter().map(String::as_str).collect()).collect();
-        let lengths: Vec<usize> = sources.iter().map(|source| source.split_whitespace().count()).collect();
         let bleu = Bleu { lowercase: self.lowercase, ..Bleu::default() };
         let chrf = ChrF { lowercase: self.lowercase, ..ChrF::default() };
         let mut scores = Vec::new();
         for metric in [&bleu as &dyn Metric, &chrf] {
-            let segments = evaluate(metric, &hypotheses, &references)?;
-            let buckets = segments.by_length(&lengths, &BOUNDS, SAMPLES, 1)?;
-            scores.push(json!({
-                "metric": metric.name(),
-                "score": segments.score(),
-                "interval": segments.interval(SAMPLES, 1).map(|interval| [interval.low, interval.high]),
-                "signature": metric.signature(segments.reference_count()),
-                "by_source_length": buckets.iter().filter(|bucket| bucket.sentences > 0).map(bucket_value).collect::<Vec<_>>(),
-            }));
+            scores.push(test.scores(metric, &test.segments(metric, &hypotheses)?, &self.buckets)?);
         }
-        Ok(json!({ "sentences": sources.len(), "seconds": seconds, "scores": scores }))
+        Ok(json!({ "sentences": test.sources.len(), "seconds": seconds, "scores": scores }))
     }
 
     fn alignment_scores(&self, gold: &Path, pairs: &[Pair], translator: &Translator, options: &TranslateOptions) -> Result<Value> {
@@ -178,14 +164,6 @@ fn links(sentence: &Sentence, pair: &Pair) -> Links {
 /// For each word of a text, which of the text's pieces between white space it lies in.
 fn spaced_word_of_each(text: &str) -> Vec<usize> {
     text.split_whitespace().enumerate().flat_map(|(i, piece)| std::iter::repeat_n(i, words(&normalise(piece)).len())).collect()
-}
-
-fn bucket_value(bucket: &Bucket) -> Value {
-    let name = match bucket.to {
-        Some(to) => format!("{}-{to}", bucket.from.max(1)),
-        None => format!("{}+", bucket.from),
-    };
-    json!({ "words": name, "sentences": bucket.sentences, "score": bucket.score, "interval": bucket.interval.map(|i| [i.low, i.high]) })
 }
 
 fn as_text(value: &Value) -> String {

@@ -5,8 +5,10 @@ use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
+use heedful_explorer::picture::Picture;
+use heedful_explorer::report;
 use heedful_translate::corpus::{Fault, LONGEST_LINE, Line, open_lines};
 use heedful_translate::decode::{Reading, Sampling};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translation};
@@ -17,6 +19,7 @@ use crate::arguments;
 use crate::model::ModelArgument;
 use crate::output::Output;
 use crate::picture;
+use crate::picture_files::PictureFiles;
 use crate::terminal::{Style, When};
 
 /// Lines that are read, translated and written together: enough to fill batches of equal length.
@@ -34,6 +37,7 @@ const LINES_AT_ONCE: usize = 512;
   heedful translate --sample --seed 7 \"Das ist gut.\"            one drawn at random
   heedful translate --input letter.de.txt -o letter.en.txt      a file, line by line
   cat letter.de.txt | heedful translate --alignments pharaoh    translations with word links, as `text ||| 0-0 1-2`
+  heedful translate --svg alignment.svg \"Das ist gut.\"         its alignment as a picture; --png and --html too
   heedful translate --json \"Das ist gut.\" | jq .text            everything, for programs
   heedful translate --model model/model.safetensors \"Hallo!\"    a model of your own")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -78,6 +82,24 @@ pub struct Arguments {
     /// Which attention is the alignment: last, mean, layer:K or layer:K,head:H, with +shift to read one step later [default: the model's]
     #[arg(long, value_name = "READING")]
     reading: Option<Reading>,
+    #[command(flatten)]
+    pictures: PictureFiles,
+    /// What --svg and --png show
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = "Pictures as files")]
+    draw: Drawing,
+    /// How much of each word's weight ribbons show, in per cent: the largest weights that make it up
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100), help_heading = "Pictures as files")]
+    share: u8,
+}
+
+/// What a picture of an alignment shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Drawing {
+    /// Words above one another, joined by ribbons as wide as their weights
+    #[default]
+    Ribbons,
+    /// A table of the weights
+    HeatMap,
 }
 
 /// How alignments are printed.
@@ -96,8 +118,15 @@ impl Arguments {
         let mut output = Output::new(self.output.as_deref())?;
         let style = Style::of_stdout(if self.output.is_some() { When::Never } else { color });
         if !self.text.is_empty() {
-            let translations = translator.translate(&[self.text.join(" ")], &options)?;
-            return output.write(&self.shown(&translations[0], 1, style)?);
+            let text = self.text.join(" ");
+            let translation = translator.translate(&[&text], &options)?.swap_remove(0);
+            if self.pictures.any() {
+                self.draw(&text, &translation)?;
+            }
+            return output.write(&self.shown(&translation, 1, style)?);
+        }
+        if self.pictures.any() {
+            bail!("pictures are drawn of a text that is given as an argument: heedful translate --svg picture.svg \"...\"");
         }
         let path = self.input.clone().unwrap_or_else(|| PathBuf::from("-"));
         // Who types wants each line translated when it is ended.
@@ -159,11 +188,26 @@ impl Arguments {
             search,
             n_best,
             reading: self.reading.or(defaults.reading),
-            alignment: self.align || self.json || self.alignments.is_some() || text_is_typed,
+            alignment: self.align || self.json || self.alignments.is_some() || self.pictures.any() || text_is_typed,
             // Sentences of a line would each have candidates of their own.
             split_sentences: self.nbest.is_none(),
             ..defaults
         }
+    }
+
+    /// The pictures that were asked for as files.
+    fn draw(&self, text: &str, translation: &Translation) -> Result<()> {
+        let (scale, share) = (self.pictures.scale(), f32::from(self.share) / 100.0);
+        let picture = |sentence: &Sentence| match self.draw {
+            Drawing::Ribbons => report::sentence_ribbons(sentence, &sentence.best, share),
+            Drawing::HeatMap => report::sentence_heat_map(sentence, &sentence.best, scale),
+        };
+        let all = || {
+            let pictures: Option<Vec<Picture>> = translation.sentences.iter().map(picture).collect();
+            let pictures = pictures.context("this model has no attention, so there is no alignment to draw")?;
+            Ok(Picture::below("Which source words each target word looked at", &pictures))
+        };
+        self.pictures.write(all, || report::translation(text, translation, scale, share))
     }
 
     /// One line's translation in the form that was asked for.

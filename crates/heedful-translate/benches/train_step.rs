@@ -7,13 +7,14 @@
 //! MODEL is `gru` (256 wide, Bahdanau's attention, tables of its own for source, target and output, 64 sentences of 15 tokens) or `transformer`
 //! (256, 1024 inside, 4 heads, 3 + 3 layers, one table, 128 sentences of 32); vocabulary 8000. Each run is a process of its own, so that its
 //! peak memory is known; with `--torch` it takes turns with `benches/peers/train_step.py`, which does the same in PyTorch. The threads are
-//! rayon's: `RAYON_NUM_THREADS` sets how many, of both.
+//! rayon's: `RAYON_NUM_THREADS` sets how many, of both. On a machine that has other things to do, one thread's processor time is the measure.
 
 use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use cpu_time::ProcessTime;
 use heedful_nn::optimiser::Adam;
 use heedful_translate::corpus::EncodedPair;
 use heedful_translate::model::config::{ModelConfig, RnnAttentionConfig, TransformerConfig};
@@ -26,9 +27,10 @@ const STEPS: usize = 5;
 const MODELS: [&str; 2] = ["gru", "transformer"];
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/peers/train_step.py");
 
-/// What a run prints: the milliseconds of its steps, and at last its peak memory in MiB.
+/// What a run prints: milliseconds by the clock and of processor time of each step, and at last its peak memory in MiB.
 struct Run {
-    milliseconds: Vec<f64>,
+    wall: Vec<f64>,
+    cpu: Vec<f64>,
     peak: f64,
 }
 
@@ -60,27 +62,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         let own = summarise("heedful", &model, &own);
         if !peer.is_empty() {
             let peer = summarise("torch", &model, &peer);
-            let [median, best, memory] = [0, 1, 2].map(|i| peer[i] / own[i]);
-            println!("torch / heedful, {model}: {median:.2} (median), {best:.2} (fastest), memory {memory:.2}");
+            let [median, best, cpu, memory] = [0, 1, 2, 3].map(|i| peer[i] / own[i]);
+            println!("torch / heedful, {model}: {median:.2} (median), {best:.2} (fastest), processor time {cpu:.2}, memory {memory:.2}");
         }
     }
     Ok(())
 }
 
-/// Prints median, fastest step and peak memory over all runs, and returns them.
-fn summarise(name: &str, model: &str, runs: &[Run]) -> [f64; 3] {
-    let mut all: Vec<f64> = runs.iter().flat_map(|run| run.milliseconds.iter().copied()).collect();
-    all.sort_by(f64::total_cmp);
-    let (median, best) = (all[all.len() / 2], all[0]);
+/// Prints and returns, over all runs: median and fastest step by the clock, median of processor time, peak memory.
+fn summarise(name: &str, model: &str, runs: &[Run]) -> [f64; 4] {
+    let sorted = |times: fn(&Run) -> &Vec<f64>| {
+        let mut all: Vec<f64> = runs.iter().flat_map(times).copied().collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let (wall, cpu) = (sorted(|run| &run.wall), sorted(|run| &run.cpu));
+    let (median, best, cpu) = (wall[wall.len() / 2], wall[0], cpu[cpu.len() / 2]);
     let peak = runs.iter().map(|run| run.peak).fold(0.0, f64::max);
     let (sentences, length) = shape(model);
-    let rate = |milliseconds: f64| (sentences * length) as f64 * 1e3 / milliseconds;
+    let rate = (sentences * length) as f64 * 1e3 / median;
     println!(
-        "{name}, {model}: {median:.1} ms/step, {:.0} target tokens/s (fastest {best:.1} ms, {:.0}), peak {peak:.0} MiB",
-        rate(median),
-        rate(best)
+        "{name}, {model}: {median:.1} ms/step (fastest {best:.1}), {rate:.0} target tokens/s; processor time {cpu:.1} ms/step; peak {peak:.0} MiB"
     );
-    [median, best, peak]
+    [median, best, cpu, peak]
 }
 
 fn read(command: &mut Command) -> Result<Run, Box<dyn Error>> {
@@ -89,9 +93,10 @@ fn read(command: &mut Command) -> Result<Run, Box<dyn Error>> {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let text = String::from_utf8(output.stdout)?;
-    let mut milliseconds: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let peak = milliseconds.pop().ok_or("the run printed nothing")?;
-    Ok(Run { milliseconds, peak })
+    let mut numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let peak = numbers.pop().ok_or("the run printed nothing")?;
+    let (wall, cpu) = numbers.chunks_exact(2).map(|step| (step[0], step[1])).unzip();
+    Ok(Run { wall, cpu, peak })
 }
 
 fn shape(model: &str) -> (usize, usize) {
@@ -114,9 +119,9 @@ fn run(name: &str) -> Result<(), Box<dyn Error>> {
     let options = StepOptions { dropout: 0.0, label_smoothing: 0.0, clip: 0.0, learning_rate: 3e-4, seed: 1 };
     workers.step(&mut *model, &mut adam, &batch, options);
     for _ in 0..STEPS {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), ProcessTime::now());
         workers.step(&mut *model, &mut adam, &batch, options);
-        println!("{}", start.elapsed().as_secs_f64() * 1e3);
+        println!("{} {}", start.elapsed().as_secs_f64() * 1e3, cpu.elapsed().as_secs_f64() * 1e3);
     }
     println!("{}", peak_memory());
     Ok(())

@@ -97,7 +97,7 @@ export function Chart({ lines, ticks, xLabel, yLabel, palette: p, title, chosen,
         return (
           <g key={l.name} pointer-events="none">
             {l.points.map((q) => q.low !== undefined && q.high !== undefined && (
-              <path key={q.x} d={`M${x(q.x) + (i - 1) * 5} ${y(q.low)}V${y(q.high)}`} stroke={colour} stroke-width="2" stroke-opacity="0.45" />
+              <path key={q.x} d={`M${x(q.x)} ${y(q.low)}V${y(q.high)}`} stroke={colour} stroke-width="2" stroke-opacity="0.45" />
             ))}
             <path d={draw(l.points) ?? ''} fill="none" stroke={colour} stroke-width="2.5" stroke-dasharray={dash || undefined} />
             {(ticks || l.points.length < 40) && l.points.map((q) => <Mark key={q.x} kind={mark} x={x(q.x)} y={y(q.y)} colour={colour} />)}

@@ -18,7 +18,7 @@ pub(crate) fn query_factor<Q, K>(problem: &Problem<'_, Q, K>) -> f32 {
     problem.scale * problem.softcap.map_or(1.0, f32::recip)
 }
 
-/// What positions and the mask leave of a tile. A mask is read up to the first key that it leaves.
+/// What positions and the mask leave of a tile. A mask is read up to the first query that it leaves something.
 #[inline(always)]
 pub(crate) fn classify<Q: Element, K: Element>(
     problem: &Problem<'_, Q, K>,
@@ -33,16 +33,37 @@ pub(crate) fn classify<Q: Element, K: Element>(
     }
 }
 
+/// Whether the mask leaves some cell of a tile.
 fn leaves_any(mask: &View<'_, bool>, sequence: &Sequence, lanes: &Lanes, keys: Range<usize>) -> bool {
+    mask_rows(mask, sequence, lanes, keys).any(|(row, stride)| fold(row, stride, false, |any, cell| any | cell))
+}
+
+/// Whether the mask leaves all cells of a tile.
+fn leaves_all(mask: &View<'_, bool>, sequence: &Sequence, lanes: &Lanes, keys: Range<usize>) -> bool {
+    mask_rows(mask, sequence, lanes, keys).all(|(row, stride)| fold(row, stride, true, |all, cell| all & cell))
+}
+
+/// For each query of a tile, the mask from its first key to its last, and how far apart keys are.
+fn mask_rows<'a>(
+    mask: &View<'a, bool>,
+    sequence: &Sequence,
+    lanes: &Lanes,
+    keys: Range<usize>,
+) -> impl Iterator<Item = (&'a [bool], usize)> {
     let stride = mask.layout().strides()[3];
-    (0..lanes.count).any(|r| {
-        let row = lanes.row(mask, sequence, r) + keys.start * stride;
-        if stride == 1 {
-            mask.data()[row..row + keys.len()].contains(&true)
-        } else {
-            (0..keys.len()).any(|j| mask.data()[row + j * stride])
-        }
+    (0..lanes.count).map(move |r| {
+        let row = lanes.row(mask, sequence, r);
+        (&mask.data()[row + keys.start * stride..=row + (keys.end - 1) * stride], stride.max(1))
     })
+}
+
+/// Without a way out in the midst of a row, so that the compiler reads many cells at a time.
+fn fold(row: &[bool], stride: usize, start: bool, join: impl Fn(bool, bool) -> bool) -> bool {
+    if stride == 1 {
+        row.iter().fold(start, |so_far, &cell| join(so_far, cell))
+    } else {
+        row.iter().step_by(stride).fold(start, |so_far, &cell| join(so_far, cell))
+    }
 }
 
 /// Whether weights of 0 in a tile may stand for values that a query may not look at.
@@ -95,6 +116,9 @@ pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
     scores: &mut [f32],
     bent: &mut Vec<f32>,
 ) {
+    if keys.is_empty() {
+        return;
+    }
     let width = lanes.width;
     if let Some(softcap) = problem.softcap {
         bent.resize(KEYS * ROWS, 0.0);
@@ -120,7 +144,9 @@ pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
     if let Some(bias) = &problem.bias {
         each_cell(bias, sequence, lanes, keys.clone(), scores, |s, bias| *s += bias);
     }
-    if let Some(mask) = &problem.mask {
+    if let Some(mask) = &problem.mask
+        && !leaves_all(mask, sequence, lanes, keys.clone())
+    {
         each_cell(mask, sequence, lanes, keys.clone(), scores, |s, seen| *s = if seen { *s } else { f32::NEG_INFINITY });
     }
     if tile != Tile::Full {

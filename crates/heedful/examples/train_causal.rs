@@ -94,7 +94,9 @@ fn main() -> Result<()> {
             heedful::softmax::softmax(logits);
             loss -= logits[tokens[i - 2]].ln() / asked;
             logits[tokens[i - 2]] -= 1.0;
-            logits.iter_mut().for_each(|d| *d /= asked);
+            for d in logits {
+                *d /= asked;
+            }
         }
 
         // Backward, in the opposite order.

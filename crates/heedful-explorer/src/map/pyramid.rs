@@ -11,12 +11,12 @@ use heedful_translate::model::looks::Look;
 
 /// Pixels along each side of a tile.
 pub const TILE: usize = 256;
-/// A pixel's side, in tokens, up to which tiles are computed from all weights below: 4096 x 4096 of them.
-const COMPUTED: usize = 16;
+/// A pixel's side, in tokens, up to which tiles are computed from all weights below: 2048 x 2048 of them.
+const COMPUTED: usize = 8;
 /// The base has at most this many pixels along each side.
 const BASE: usize = 2048;
 /// Weights below the pixels of a preview, which looks at some of a pixel's queries only.
-const PREVIEW: usize = 1 << 24;
+const PREVIEW: usize = 1 << 23;
 /// Weights that are summed up between two looks at what else is to be done: a few hundredths of a second.
 const STRIP: usize = 1 << 22;
 
@@ -129,7 +129,7 @@ pub fn tile(look: &Look, head: usize, base: Option<&Base>, level: usize, row: us
         _ if block <= COMPUTED => sums = pooled(&look.lens()?, head, geometry, block, rows.clone(), columns.clone())?,
         _ => {
             let keys = columns.len() * block;
-            let looked_at = (PREVIEW / (rows.len() * keys)).clamp(1, block);
+            let looked_at = 1 << (PREVIEW / (rows.len() * keys)).clamp(1, block).ilog2();
             one_in = block / looked_at;
             // In the middle of each stretch.
             let queries = |pixel: usize| {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn levels_reach_from_one_tile_to_single_weights() {
-        for (n, levels, base) in [(1, 1, None), (256, 1, None), (257, 2, None), (4096, 5, None), (4097, 6, Some(32)), (32_768, 8, Some(32))]
+        for (n, levels, base) in [(1, 1, None), (256, 1, None), (257, 2, None), (2048, 4, None), (2049, 5, Some(16)), (32_768, 8, Some(16))]
         {
             let geometry = Geometry::new(n);
             assert_eq!((geometry.levels(), geometry.tiles(0), geometry.block(levels - 1), geometry.base()), (levels, 1, 1, base), "{n}");
@@ -226,7 +226,7 @@ mod tests {
         let look = look(n);
         let geometry = Geometry::new(n);
         let base = Base::build(&look, 1, |_| true).unwrap().unwrap();
-        assert_eq!(base.sums.len() * 4, geometry.base_bytes());
+        assert_eq!((base.sums.len() * 4, base.block), (geometry.base_bytes(), 16));
         for level in 0..geometry.levels() {
             let (block, last) = (geometry.block(level), geometry.tiles(level) - 1);
             for (row, column) in [(0, 0), (last, 0), (0, last), (last, last)] {

@@ -207,22 +207,25 @@ fn lse_of<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, saved: &Saved<'_>
 
 /// Turns scores into weights, and gradients of weights into those of scores before the factor `scale`; both `[keys][WIDTH]`.
 ///
-/// `D` is taken as `sum_j p_j d_p_j`: where one key has all the weight, it equals that key's `d_p`, and the two cancel exactly.
+/// `D` is taken as `sum_j p_j d_p_j / sum_j p_j`: where one key has all the weight, it equals that key's `d_p`, and the two cancel exactly.
 #[inline(always)]
 fn differentiate<I: Isa>(isa: I, lse: &[f32; WIDTH], scale: f32, bent: Option<&[f32]>, scores: &mut [f32], d_weights: &mut [f32]) {
     let scale = isa.splat(scale);
     for lane in (0..WIDTH).step_by(I::LANES) {
         let lse = isa.load(&lse[lane..]);
         let zero = isa.splat(0.0);
-        let mut delta = zero;
+        let (mut delta, mut sum) = (zero, zero);
         for (s, d) in scores.chunks_exact_mut(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
             let p = exp(isa, isa.sub(isa.load(&s[lane..]), lse));
             // Whatever a hidden value is, it has no part in this.
             let d_p = isa.select(isa.eq(p, zero), zero, isa.load(&d[lane..]));
             delta = isa.fma(p, d_p, delta);
+            sum = isa.add(sum, p);
             isa.store(p, &mut s[lane..]);
             isa.store(d_p, &mut d[lane..]);
         }
+        // Of large scores the log-sum-exp is rounded coarsely, and with it the sum of the weights.
+        let delta = isa.select(isa.eq(sum, zero), zero, isa.div(delta, sum));
         for (p, d) in scores.chunks_exact(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
             let scaled = isa.mul(isa.load(&p[lane..]), scale);
             isa.store(isa.mul(scaled, isa.sub(isa.load(&d[lane..]), delta)), &mut d[lane..]);

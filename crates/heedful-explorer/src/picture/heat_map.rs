@@ -106,7 +106,7 @@ impl HeatMap<'_> {
                 number.word("fill", if light { "#000" } else { "#fff" })
             }
         };
-        Element::new("g").child(shape).child(number)
+        Element::new("g").child(&shape).child(&number)
     }
 
     /// The strongest column of each row, in words.

@@ -140,7 +140,7 @@ fn drawn(series: usize, line: &Line, places: &[(f64, f64)], up: impl Fn(f64) -> 
             let (bottom, top) = (up(low), up(high));
             let d = format!("M{x:.1},{bottom:.1}V{top:.1}M{:.1},{bottom:.1}h7M{:.1},{top:.1}h7", x - 3.5, x - 3.5);
             content += &Element::new("path").word("class", &format!("whisker {stroke}")).word("d", &d).written();
-            note += &format!(" [{}, {}]", format_number(low), format_number(high));
+            note += &[" [", &format_number(low), ", ", &format_number(high), "]"].concat();
         }
         content += &mark(series, x, y).word("class", &fill).note(&note).written();
     }

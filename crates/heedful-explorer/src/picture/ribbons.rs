@@ -61,7 +61,7 @@ impl Ribbons<'_> {
         for &(t, s, weight) in &drawn {
             let thickness = THICKEST * f64::from(weight);
             let note = format!("{} \u{2190} {}: {weight:.2}", self.target[t], self.source[s]);
-            let (a, b, middle) = (from[s], to[t], (top + bottom) / 2.0);
+            let (a, b, middle) = (from[s], to[t], f64::midpoint(top, bottom));
             let path = format!(
                 "M{a:.1},{top}C{a:.1},{middle} {b:.1},{middle} {b:.1},{bottom}h{thickness:.2}C{:.1},{middle} {:.1},{middle} {:.1},{top}z",
                 b + thickness,

@@ -106,10 +106,10 @@ impl Element {
     /// What is read when the pointer rests on the element, or by who cannot see it.
     pub fn note(self, text: &str) -> Self {
         let note = Self::new("title").text(text);
-        self.child(note)
+        self.child(&note)
     }
 
-    pub fn child(mut self, child: Self) -> Self {
+    pub fn child(mut self, child: &Self) -> Self {
         self.content += &child.written();
         self
     }

@@ -3,7 +3,7 @@
 use heedful_translate::compare::{Report, RungReport, ShownSentence, ShownTranslation};
 use heedful_translate::evaluate::MetricScores;
 
-use super::html::{Column, details, escape, figure, page, paragraph, scored, table};
+use super::html::{Column, details, figure, heading, page, paragraph, quote, remark, scored, table};
 use super::{by_length, curves, metrics};
 use crate::picture::{HeatMap, Picture, Scale, with_end};
 
@@ -11,25 +11,29 @@ use crate::picture::{HeatMap, Picture, Scale, with_end};
 pub fn comparison(report: &Report) -> String {
     let names: Vec<&str> = report.rungs.iter().map(|rung| rung.name.as_str()).collect();
     let title = format!("Comparison of {}", names.join(", "));
-    let mut body = format!("<h1>{}</h1>\n", escape(&title));
+    let mut body = heading(1, &title);
     body += &corpus(report);
-    body += "<h2>What the numbers show, and what they do not</h2>\n";
+    body += &heading(2, "What the numbers show, and what they do not");
     body += &report.findings.iter().map(|finding| paragraph(finding)).collect::<String>();
-    body += "<h2>The rungs</h2>\n";
+    body += &heading(2, "The rungs");
     body += &rungs(report);
-    body += "<h2>Score by sentence length</h2>\n<div class=\"beside\">\n";
+    body += &heading(2, "Score by sentence length");
+    body += "<div class=\"beside\">\n";
     for metric in metrics(report) {
         body += &figure(&by_length(report, &metric), "");
     }
-    body += "</div>\n<p class=\"quiet\">BLEU counts runs of up to four words: sentences of fewer words score low whatever they say, and chrF tells more about them.</p>\n";
+    body += "</div>\n";
+    body += &remark(
+        "BLEU counts runs of up to four words: sentences of fewer words score low whatever they say, and chrF tells more about them.",
+    );
     body += &details("The numbers as a table", &lengths(report));
     body += &details("Each rung against each other one, on the same sentences", &differences(report));
-    body += "<h2>Learning curves</h2>\n";
+    body += &heading(2, "Learning curves");
     body += &figure(&curves(report), "The clock of each rung runs in its own turns only, validation included.");
     body += &details("The numbers as a table", &curve_numbers(report));
-    body += "<h2>The same sentences</h2>\n";
+    body += &heading(2, "The same sentences");
     body += &report.sentences.iter().map(|shown| sentence(report, shown)).collect::<String>();
-    body += "<h2>How it was done</h2>\n";
+    body += &heading(2, "How it was done");
     body += &method(report);
     page(&title, &body)
 }
@@ -88,7 +92,7 @@ fn rungs(report: &Report) -> String {
     let note = "Minutes are those of the rung's own turns, validation included; CPU minutes are over all threads, and hardly grow when the machine has \
                 other work too. Tokens are target tokens in training; sentences are those of the test set, translated. Square brackets: where the score lies \
                 in 95 of 100 test sets drawn anew.";
-    table(&columns, &report.rungs.iter().map(row).collect::<Vec<_>>()) + &format!("<p class=\"quiet\">{note}</p>\n")
+    table(&columns, &report.rungs.iter().map(row).collect::<Vec<_>>()) + &remark(note)
 }
 
 fn lengths(report: &Report) -> String {
@@ -104,7 +108,7 @@ fn lengths(report: &Report) -> String {
             );
             row
         };
-        format!("<h3>{}</h3>\n", escape(metric)) + &table(&columns, &buckets.iter().enumerate().map(row).collect::<Vec<_>>())
+        heading(3, metric) + &table(&columns, &buckets.iter().enumerate().map(row).collect::<Vec<_>>())
     };
     metrics(report).iter().map(of_metric).collect()
 }
@@ -155,8 +159,7 @@ fn curve_numbers(report: &Report) -> String {
 }
 
 fn sentence(report: &Report, shown: &ShownSentence) -> String {
-    let mut out =
-        format!("<h3>{} words: {}</h3>\n<blockquote>{}</blockquote>\n", shown.words, escape(&shown.origin), escape(&shown.source));
+    let mut out = heading(3, &format!("{} words: {}", shown.words, shown.origin)) + &quote(&shown.source);
     let mut rows: Vec<Vec<String>> = shown.translations.iter().map(|t| vec![t.rung.clone(), t.text.clone()]).collect();
     if let Some(reference) = &shown.reference {
         rows.push(vec!["reference".to_owned(), reference.clone()]);
@@ -166,7 +169,7 @@ fn sentence(report: &Report, shown: &ShownSentence) -> String {
     for translation in &shown.translations {
         match heat_map(shown, translation) {
             Some(map) => maps += &figure(&map, &format!("{}: where each word was read", translation.rung)),
-            None => maps += &format!("<p class=\"quiet\">{}</p>\n", escape(&why_no_map(report, translation))),
+            None => maps += &remark(&why_no_map(report, translation)),
         }
     }
     out + &details("Alignments", &maps)

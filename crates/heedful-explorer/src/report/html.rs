@@ -37,6 +37,26 @@ pub(super) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
+/// A paragraph that stays in the background.
+pub(super) fn remark(text: &str) -> String {
+    format!("<p class=\"quiet\">{}</p>\n", escape(text))
+}
+
+/// A heading of level 1, 2 or 3.
+pub(super) fn heading(level: u8, text: &str) -> String {
+    format!("<h{level}>{}</h{level}>\n", escape(text))
+}
+
+/// A formula or a command.
+pub(super) fn code(text: &str) -> String {
+    format!("<p><code>{}</code></p>\n", escape(text))
+}
+
+/// Text that is quoted, with its line breaks.
+pub(super) fn quote(text: &str) -> String {
+    format!("<blockquote>{}</blockquote>\n", text.lines().map(escape).collect::<Vec<_>>().join("<br>"))
+}
+
 /// A picture that can be scrolled where it is wider than the page.
 pub(super) fn figure(picture: &Picture, caption: &str) -> String {
     let caption = if caption.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", escape(caption)) };

@@ -1,6 +1,6 @@
 //! Attention mechanisms with their numbers, as pictures and as a page.
 
-use super::html::{Column, escape, figure, page, paragraph, table};
+use super::html::{Column, code, figure, heading, page, paragraph, quote, table};
 use crate::picture::{HeatMap, Picture, Scale};
 
 /// A mechanism on a sentence.
@@ -37,9 +37,9 @@ pub fn mechanism_pictures(tokens: &[String], mechanisms: &[Mechanism], scale: Sc
 
 /// The page of mechanisms on the tokens of a sentence: formula, weights as a heat map, and all numbers.
 pub fn mechanisms(tokens: &[String], mechanisms: &[Mechanism], scale: Scale) -> String {
-    let mut body = format!("<h1>Attention, step by step</h1>\n<blockquote>{}</blockquote>\n", escape(&tokens.join(" ")));
+    let mut body = heading(1, "Attention, step by step") + &quote(&tokens.join(" "));
     for mechanism in mechanisms {
-        body += &format!("<h2>{}</h2>\n<p><code>{}</code></p>\n", escape(&mechanism.title), escape(&mechanism.formula));
+        body += &(heading(2, &mechanism.title) + &code(&mechanism.formula));
         let map = HeatMap { title: &mechanism.title, columns: tokens, rows: tokens, weights: &mechanism.weights, scale };
         body += &figure(&map.picture(), "Weights in hundredths: each row is a query, each column a key.");
         for numbers in &mechanism.numbers {

@@ -2,11 +2,12 @@
 
 use heedful_translate::translator::{Candidate, Sentence, Translation};
 
-use super::html::{Column, escape, figure, page, paragraph, table};
+use super::html::{Column, figure, heading, page, paragraph, quote, table};
 use crate::picture::{HeatMap, Picture, Ribbons, Scale, with_end};
 
 /// The title of a sentence's pictures.
 const TITLE: &str = "Which source words each target word looked at";
+const NO_ATTENTION: &str = "This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.";
 
 /// The alignment of a candidate as a heat map; `None` for a model without attention.
 pub fn sentence_heat_map(sentence: &Sentence, candidate: &Candidate, scale: Scale) -> Option<Picture> {
@@ -25,34 +26,22 @@ pub fn sentence_ribbons(sentence: &Sentence, candidate: &Candidate, share: f32) 
 
 /// The page of a translated text: each sentence with its ribbons, its heat map and its words as a table.
 pub fn translation(source: &str, translation: &Translation, scale: Scale, share: f32) -> String {
-    let mut body = format!(
-        "<h1>Translation</h1>\n<blockquote>{}</blockquote>\n<blockquote>{}</blockquote>\n",
-        lines(source),
-        lines(&translation.text)
-    );
+    let mut body = heading(1, "Translation") + &quote(source) + &quote(&translation.text);
     for (number, sentence) in translation.sentences.iter().enumerate() {
-        body += &format!("<h2>Sentence {}</h2>\n", number + 1);
+        body += &heading(2, &format!("Sentence {}", number + 1));
         body += &paragraph(&format!("{} \u{2192} {}", source.get(sentence.range.clone()).unwrap_or_default(), sentence.best.text));
         match (sentence_ribbons(sentence, &sentence.best, share), sentence_heat_map(sentence, &sentence.best, scale)) {
             (Some(ribbons), Some(map)) => body += &(figure(&ribbons, "") + &figure(&map, "Weights in hundredths.")),
-            _ => {
-                body += &paragraph(
-                    "This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.",
-                )
-            }
+            _ => body += &paragraph(NO_ATTENTION),
         }
         body += &words(sentence);
     }
     page("Translation", &body)
 }
 
-fn lines(text: &str) -> String {
-    text.lines().map(escape).collect::<Vec<_>>().join("<br>")
-}
-
 /// Each target word with its probability and the source word that it looked at most.
 fn words(sentence: &Sentence) -> String {
-    let links = sentence.best.alignment.as_ref().map(|alignment| alignment.links()).unwrap_or_default();
+    let links = sentence.best.alignment.as_ref().map(heedful_translate::decode::Alignment::links).unwrap_or_default();
     let row = |(i, word): (usize, &String)| {
         let link = links.iter().find(|link| link.target == i);
         let probability = sentence.best.word_log_probs.get(i).map(|log| format!("{:.3}", log.exp())).unwrap_or_default();

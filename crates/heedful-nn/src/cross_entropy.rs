@@ -99,7 +99,7 @@ impl CrossEntropy {
     }
 
     fn block_rows(&self) -> usize {
-        (LOGITS_AT_ONCE / self.vocabulary).next_power_of_two().clamp(16, 256)
+        (LOGITS_AT_ONCE / self.vocabulary).clamp(16, 256)
     }
 }
 

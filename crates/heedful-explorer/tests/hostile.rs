@@ -96,7 +96,7 @@ async fn what_cannot_be_understood_is_refused_by_name() {
         (br#"{"text": "Hund", "beam": 0}"#.to_vec(), "must be 1 to 32"),
         (br#"{"text": "Hund", "n_best": -1}"#.to_vec(), "invalid value"),
         (br#"{"text": "Hund", "reading": "layer:9"}"#.to_vec(), "the decoder has layers 0 to 1"),
-        (br#"{"text": "\ud800"}"#.to_vec(), "surrogate"),
+        (br#"{"text": "\ud800"}"#.to_vec(), "hex escape"),
     ] {
         let reply = ask(body.clone()).await;
         assert_eq!(reply.status, 400, "{:?} {reply:?}", String::from_utf8_lossy(&body[..body.len().min(80)]));

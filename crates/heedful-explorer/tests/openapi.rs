@@ -179,7 +179,11 @@ async fn every_answer_is_described_and_every_description_is_answered() {
     let hurried = with_limits(Limits { time: Duration::ZERO, ..limits });
     let works = |document: &Value, path: &str, method: &str| document["paths"][path][method]["responses"]["504"].is_object();
     let document = check.document.clone();
-    check.all(&hurried, "none", |path, method| works(&document, path, method) && !path.contains("{id}")).await;
+    check.check("/api/maps", "post", &post(&hurried, "/api/maps", &json!({ "text": text })).await);
+    // The clock ticks in milliseconds: a short answer can be there before it.
+    for _ in 0..50 {
+        check.all(&hurried, "none", |path, method| works(&document, path, method) && !takes_no_time(path)).await;
+    }
     let narrow = with_limits(Limits { at_once: 1, waiting: 0, text_bytes: 100_000, ..Limits::default() });
     let map = ready_map(&narrow, SENTENCE).await["id"].as_str().expect("an id").to_owned();
     let occupied = {
@@ -194,15 +198,19 @@ async fn every_answer_is_described_and_every_description_is_answered() {
     for (path, methods) in check.document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
             for status in operation["responses"].as_object().expect("responses").keys() {
-                // Looking at a part of a map takes no time that could run out in a test.
-                let takes_no_time = status == "504" && path.contains("{id}");
-                if !takes_no_time && !check.seen.contains(&(path.clone(), method.clone(), status.clone())) {
+                let exempt = status == "504" && takes_no_time(path);
+                if !exempt && !check.seen.contains(&(path.clone(), method.clone(), status.clone())) {
                     missing.push(format!("{method} {path} {status}"));
                 }
             }
         }
     }
     assert!(missing.is_empty(), "described, but never answered: {missing:?}");
+}
+
+/// Whether an answer is there before a clock could run out: a part of a map, a lesson of a few words.
+fn takes_no_time(path: &str) -> bool {
+    path.contains("{id}") || path == "/api/lesson"
 }
 
 fn check_is_part(path: &str) -> bool {

@@ -42,7 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--bench" => {} // Cargo adds it.
             "--torch" => torch = Some(arguments.next().ok_or("--torch needs a python that has PyTorch")?),
             "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
-            "--run" => return run(&arguments.next().ok_or("--run needs a model")?),
+            "--run" => {
+                run(&arguments.next().ok_or("--run needs a model")?);
+                return Ok(());
+            }
             name if MODELS.contains(&name) => models.push(name.to_owned()),
             name => return Err(format!("{name:?} is no model: use {}", MODELS.join(" or ")).into()),
         }
@@ -104,7 +107,7 @@ fn shape(model: &str) -> (usize, usize) {
 }
 
 /// One run, in this process.
-fn run(name: &str) -> Result<(), Box<dyn Error>> {
+fn run(name: &str) {
     let config = match name {
         "gru" => ModelConfig::RnnAttention(RnnAttentionConfig { tied: false, ..RnnAttentionConfig::default() }),
         _ => ModelConfig::Transformer(TransformerConfig::default()),
@@ -124,7 +127,6 @@ fn run(name: &str) -> Result<(), Box<dyn Error>> {
         println!("{} {}", start.elapsed().as_secs_f64() * 1e3, cpu.elapsed().as_secs_f64() * 1e3);
     }
     println!("{}", peak_memory());
-    Ok(())
 }
 
 /// The most memory that this process ever held, in MiB; NaN where the system does not tell.

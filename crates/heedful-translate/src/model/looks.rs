@@ -216,18 +216,16 @@ impl Transformer {
     }
 }
 
-impl Pass<'_> {
-    /// `f(rows of x, rows of y)` for blocks of rows, `x [n, inputs]` to `y [n, outputs]`.
-    fn by_rows(&self, x: &[f32], inputs: usize, outputs: usize, f: impl Fn(&[f32], &mut [f32], &mut Workspace) + Sync) -> Vec<f32> {
-        let mut y = vec![0.0; x.len() / inputs * outputs];
-        y.par_chunks_mut(ROWS * outputs)
-            .zip(x.par_chunks(ROWS * inputs))
-            .for_each_init(Workspace::new, |workspace, (y, x)| f(x, y, workspace));
-        y
-    }
+/// `f(rows of x, rows of y)` for blocks of rows, `x [n, inputs]` to `y [n, outputs]`.
+fn by_rows(x: &[f32], inputs: usize, outputs: usize, f: impl Fn(&[f32], &mut [f32], &mut Workspace) + Sync) -> Vec<f32> {
+    let mut y = vec![0.0; x.len() / inputs * outputs];
+    y.par_chunks_mut(ROWS * outputs).zip(x.par_chunks(ROWS * inputs)).for_each_init(Workspace::new, |workspace, (y, x)| f(x, y, workspace));
+    y
+}
 
+impl Pass<'_> {
     fn normed(&self, x: &[f32], norm: &LayerNorm) -> Vec<f32> {
-        self.by_rows(x, self.dim, self.dim, |x, y, workspace| {
+        by_rows(x, self.dim, self.dim, |x, y, workspace| {
             let normed = norm.normalise(self.parameters, x, workspace);
             y.copy_from_slice(&normed);
             workspace.give(normed);
@@ -235,7 +233,7 @@ impl Pass<'_> {
     }
 
     fn linear(&self, x: &[f32], linear: &Linear) -> Vec<f32> {
-        self.by_rows(x, linear.inputs(), linear.outputs(), |x, y, _| linear.forward_into(self.parameters, x, y))
+        by_rows(x, linear.inputs(), linear.outputs(), |x, y, _| linear.forward_into(self.parameters, x, y))
     }
 
     /// `x += feed_forward(norm(x))`

@@ -72,12 +72,11 @@ async fn client_of(address: String, client: usize, until: Instant) -> (Vec<Durat
             break;
         }
         let start = Instant::now();
-        match ask(&mut connection, &address, SENTENCES[(client + request) % SENTENCES.len()]).await {
-            Ok(200) => took.push(start.elapsed()),
-            _ => {
-                lost += 1;
-                connection = None;
-            }
+        if let Ok(200) = ask(&mut connection, &address, SENTENCES[(client + request) % SENTENCES.len()]).await {
+            took.push(start.elapsed());
+        } else {
+            lost += 1;
+            connection = None;
         }
     }
     (took, lost)

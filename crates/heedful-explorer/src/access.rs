@@ -1,5 +1,6 @@
 //! Who may ask: which names the server goes by, where a page that asks may come from, and the key.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,6 +21,14 @@ pub struct Access {
     pub key: Option<String>,
 }
 
+/// Two lower-case digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 impl Access {
     /// A key that nobody guesses: 256 random bits.
     ///
@@ -28,7 +37,7 @@ impl Access {
     pub fn random_key() -> std::io::Result<String> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(std::io::Error::from)?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&bytes))
     }
 
     /// Whether the server goes by this name. A page elsewhere can make its own name point here, but not an address or `localhost`.

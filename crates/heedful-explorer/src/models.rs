@@ -61,7 +61,12 @@ impl Models {
             let (translator, options) = bundle.into_translator().map_err(|source| ModelError::Translator { name: name.clone(), source })?;
             let plain = slug(&name);
             let taken = |id: &str| models.iter().any(|model| model.id == id);
-            let id = if taken(&plain) { (2..).map(|n| format!("{plain}-{n}")).find(|id| !taken(id)).unwrap_or_default() } else { plain };
+            let mut id = plain.clone();
+            let mut next = 2;
+            while taken(&id) {
+                id = format!("{plain}-{next}");
+                next += 1;
+            }
             let [source, target] = [&card.source_language, &card.target_language].map(|text| Language::of_card(text));
             models.push(Arc::new(Loaded { id, translator, config, card, source, target, options }));
         }

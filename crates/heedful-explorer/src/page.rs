@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 
+use crate::access::hex;
 use crate::refusal::Refusal;
 
 #[derive(RustEmbed)]
@@ -28,7 +29,7 @@ fn files() -> &'static HashMap<String, File> {
     static FILES: OnceLock<HashMap<String, File>> = OnceLock::new();
     let file = |name: &str| {
         let file = Files::get(name)?;
-        let hash: String = file.metadata.sha256_hash()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&file.metadata.sha256_hash()[..16]);
         let tag = HeaderValue::from_str(&format!("\"{hash}\"")).ok()?;
         Some(File { bytes: file.data.into_owned(), zipped: OnceLock::new(), tag, kind: kind(name) })
     };

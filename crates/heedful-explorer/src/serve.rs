@@ -53,14 +53,14 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, en
         };
         let (place, stream) = tokio::select! {
             () = &mut end => break,
-            next = next => match next {
-                Ok(next) => next,
-                // One client's failure, or no file handles left for a moment.
-                Err(_) => {
+            next = next => {
+                let Ok(next) = next else {
+                    // One client's failure, or no file handles left for a moment.
                     sleep(Duration::from_millis(50)).await;
                     continue;
-                }
-            },
+                };
+                next
+            }
         };
         let _ = stream.set_nodelay(true);
         let (service, mut ended) = (TowerToHyperService::new(router.clone()), ended.clone());

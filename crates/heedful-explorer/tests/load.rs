@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[tokio::test(flavor = "multi_thread")]
 async fn many_clients_at_once_are_all_answered() {
     // However slow the machine is: no request is lost for want of time.
-    let limits = Limits { time: Duration::from_secs(600), ..Limits::default() };
+    let limits = Limits { time: Duration::from_mins(10), ..Limits::default() };
     let server = Arc::new(Server::start(with_limits(limits), Patience::default()).await);
     let client = |client: usize| {
         let server = Arc::clone(&server);
@@ -84,7 +84,7 @@ async fn when_too_many_wait_the_rest_is_told_to_come_back() {
         statuses.push(status);
     }
     let served = statuses.iter().filter(|&&status| status == 200).count();
-    assert!(served >= 5 && served < 24, "{statuses:?}");
+    assert!((5..24).contains(&served), "{statuses:?}");
     assert!(statuses.iter().all(|status| [200, 503].contains(status)));
     Arc::into_inner(server).expect("all clients are gone").end().await;
 }

@@ -76,7 +76,8 @@ impl Arguments {
             let mut address = format!("http://{}/", listener.local_addr()?);
             if let Some(key) = &key {
                 // Behind the `#`, a browser keeps it to itself.
-                address += &format!("#key={key}");
+                address.push_str("#key=");
+                address.push_str(key);
             }
             output::print(format!("{address}\n"))?;
             eprintln!("Press Ctrl-C to stop.");

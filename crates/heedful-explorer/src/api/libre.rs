@@ -47,7 +47,7 @@ pub struct Key {
 
 impl Explorer {
     fn source_languages(&self) -> Vec<Language> {
-        let mut languages: Vec<Language> = self.models.iter().flat_map(|model| model.source.clone()).collect();
+        let mut languages: Vec<Language> = self.models.iter().filter_map(|model| model.source.clone()).collect();
         languages.dedup();
         languages
     }

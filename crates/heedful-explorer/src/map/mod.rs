@@ -22,7 +22,7 @@ use pyramid::{Base, Geometry, TILE};
 pub use text::Text;
 
 /// A map that nobody looked at for so long is forgotten.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 /// Texts that wait to be read.
 const WAITING: usize = 8;
 

@@ -149,7 +149,9 @@ pub fn tile(look: &Look, head: usize, base: Option<&Base>, level: usize, row: us
             // As if all queries had been looked at.
             for (sums, row) in sums.chunks_exact_mut(columns.len()).zip(rows.clone()) {
                 let factor = geometry.below(block, row).len() as f32 / looked_at as f32;
-                sums.iter_mut().for_each(|sum| *sum *= factor);
+                for sum in sums {
+                    *sum *= factor;
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Matrix products over row-major slices, computed on the calling thread.
 //!
-//! `out[i][j] (+)= sum_k a[i][k] b[k][j]`. Each sum is taken in the order of `k`, in blocks of [`DEPTH`], and depends on nothing but row `i` of
+//! `out[i][j] (+)= sum_k a[i][k] b[k][j]`. Each sum is taken in the order of `k`, in blocks of `DEPTH`, and depends on nothing but row `i` of
 //! `a` and column `j` of `b`: a row of a result has the same bits whatever the number of other rows, and so has a column.
 //!
 //! Rows of `b` are read as vectors and copied for that, a block at a time, to where the cache holds them (transposed if `b` is the transpose of

@@ -15,7 +15,6 @@ impl Schema<'_> {
         let mut wrong = |what: String| errors.push(format!("{place}: {what}: {value:.100}"));
         for (word, given) in words {
             match word.as_str() {
-                "description" | "format" => {}
                 "$ref" => {
                     let path = given.as_str().and_then(|path| path.strip_prefix("#/components")).expect("a name of a component");
                     let named = self.components.pointer(path).unwrap_or_else(|| panic!("{place}: there is no {given}"));
@@ -41,13 +40,12 @@ impl Schema<'_> {
                 "minimum" if value.as_f64() < given.as_f64() => wrong(format!("is less than {given}")),
                 "maximum" if value.as_f64() > given.as_f64() => wrong(format!("is more than {given}")),
                 "minItems" if (value.as_array().map_or(0, Vec::len) as u64) < given.as_u64().unwrap_or(0) => {
-                    wrong("has too few".to_owned())
+                    wrong("has too few".to_owned());
                 }
                 "maxItems" if value.as_array().map_or(0, Vec::len) as u64 > given.as_u64().unwrap_or(0) => wrong("has too many".to_owned()),
                 "maxLength" if value.as_str().map_or(0, |text| text.chars().count()) as u64 > given.as_u64().unwrap_or(0) => {
-                    wrong("is too long".to_owned())
+                    wrong("is too long".to_owned());
                 }
-                "enum" | "minimum" | "maximum" | "minItems" | "maxItems" | "maxLength" | "additionalProperties" => {}
                 "required" => {
                     for name in given.as_array().expect("names") {
                         if value.get(name.as_str().unwrap_or_default()).is_none() {
@@ -62,7 +60,18 @@ impl Schema<'_> {
                         }
                     }
                 }
-                "items" | "anyOf" => {}
+                // A bound that holds, a word for readers, or one that is looked at below.
+                "enum"
+                | "minimum"
+                | "maximum"
+                | "minItems"
+                | "maxItems"
+                | "maxLength"
+                | "additionalProperties"
+                | "description"
+                | "format"
+                | "items"
+                | "anyOf" => {}
                 _ => panic!("{place}: the word {word} is not known"),
             }
         }

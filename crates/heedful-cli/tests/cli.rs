@@ -301,3 +301,49 @@ fn the_built_in_model_translates_and_says_where_each_word_came_from() {
     }
     assert!(printed(&["info"]).contains("CC BY 2.0"));
 }
+
+#[test]
+fn attention_that_was_guided_aligns_as_it_was_taught() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (mut text, mut links) = (String::new(), String::new());
+    for words in sentences(1500) {
+        let reversed: Vec<&str> = words.iter().rev().copied().collect();
+        writeln!(text, "{}\t{}", words.join(" "), reversed.join(" ")).expect("into a string");
+        let pairs: Vec<String> = (0..words.len()).map(|i| format!("{i}-{}", words.len() - 1 - i)).collect();
+        writeln!(links, "{}", pairs.join(" ")).expect("into a string");
+    }
+    let first = |text: &str| text.lines().take(40).map(|line| line.to_owned() + "\n").collect::<String>();
+    for (name, content) in [("pairs.tsv", &text), ("links", &links), ("test.tsv", &first(&text)), ("test.links", &first(&links))] {
+        std::fs::write(path(name), content).expect("written");
+    }
+    let (pairs, links, run, model) = (path("pairs.tsv"), path("links"), path("run"), path("run/model.safetensors"));
+    let mut arguments = vec!["train", &pairs, "--links", &links, "-o", &run, "--set=training.guide_weight=1"];
+    arguments.extend(TINY);
+    printed(&arguments);
+
+    let (test, gold) = (path("test.tsv"), path("test.links"));
+    let measured = printed(&["align", "--model", &model, &test, "--gold", &gold, "--json"]);
+    let rows: Value = serde_json::from_str(&measured).expect("JSON");
+    let aer = |reading: &str| {
+        let row = rows.as_array().expect("rows").iter().find(|row| row["reading"] == reading).expect("a row");
+        row["aer"].as_f64().expect("a number")
+    };
+    assert!(aer("layer:0+shift") < 0.1, "{measured}");
+    assert!(aer("layer:0") > 0.3, "what was not guided reads otherwise: {measured}");
+
+    // What the model file remembers is the reading that was guided; the other direction of a palindromic task is the same model.
+    let lines = printed(&["align", "--model", &model, "--both", &model, &test, "--threshold", "0.5"]);
+    assert_eq!(lines.lines().count(), 40);
+    let right = lines.lines().zip(first(&std::fs::read_to_string(&gold).expect("links")).lines()).filter(|(a, b)| {
+        let sorted = |line: &str| {
+            let mut links: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            links.sort();
+            links
+        };
+        sorted(a) == sorted(b)
+    });
+    assert!(right.count() >= 34, "{lines}");
+    assert!(failure(&["align", "--model", &model, &test, "--gold", &links], 1).contains("1500 lines, and the text 40 pairs"));
+    assert!(failure(&["align", "--model", &model, &test, "--reading", "layer:7"], 1).contains("layers 0 to 0"));
+}

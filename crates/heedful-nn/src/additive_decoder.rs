@@ -20,6 +20,7 @@ use heedful::simd::dispatch;
 use rand_chacha::ChaCha8Rng;
 
 use crate::attention_step::{Attend, AttendBackward, Comparison, Sources};
+use crate::guide::Guide;
 use crate::incremental::Imposed;
 use crate::packed::TimeMajor;
 use crate::product::{Matrix, add_product, add_product_strided};
@@ -289,7 +290,8 @@ impl AdditiveDecoder {
     }
 
     /// The derivatives by memory, embeddings and initial state from those by the states `[total, H]` and the contexts `[total, M]` that
-    /// [`forward`](Self::forward) returned; those by the weights are added to `gradients`. `context` is the one that `forward` returned.
+    /// [`forward`](Self::forward) returned; those by the weights are added to `gradients`. `context` is the one that `forward` returned. The
+    /// queries of a `guide` are time-major rows; it has no other head than the only one there is, and its loss is returned too.
     pub fn backward(
         &self,
         parameters: &Parameters,
@@ -301,8 +303,9 @@ impl AdditiveDecoder {
         layout: &TimeMajor,
         d_output: &[f32],
         d_context: &[f32],
+        guide: Option<&Guide>,
         workspace: &mut Workspace,
-    ) -> Derivatives {
+    ) -> (Derivatives, f64) {
         let (total, hidden, stride) = (layout.total(), self.cell.hidden(), self.stride());
         let cell = self.cell.cell;
         let (gates, width) = (cell.gates() * hidden, self.state_width());
@@ -321,6 +324,17 @@ impl AdditiveDecoder {
         let mut d_energy = workspace.zeros(self.energy.map_or(0, Parameter::len));
         let mut d_scores = workspace.take(memory.offsets.windows(2).map(|sentence| sentence[1] - sentence[0]).max().unwrap_or(0));
         let mut query = workspace.take(self.query.map_or(0, |query| query.outputs()));
+        let mut d_scores_beside = workspace.zeros(guide.map_or(0, |_| saved.weights.len()));
+        let guide_loss = guide.map_or(0.0, |guide| {
+            // The first row of the memory that a time-major row looks at.
+            let mut first = vec![0; total];
+            for t in 0..layout.steps() {
+                for (row, &sentence) in layout.rows(t).zip(layout.order()) {
+                    first[row] = memory.offsets[sentence];
+                }
+            }
+            guide.add_to_rows(&saved.weights, &saved.weight_offsets, &first, &mut d_scores_beside)
+        });
 
         for t in (0..layout.steps()).rev() {
             let rows = layout.rows(t);
@@ -355,6 +369,7 @@ impl AdditiveDecoder {
                 d_queries,
                 query_stride,
                 weights: &saved.weights[saved.weight_offsets[rows.start]..saved.weight_offsets[rows.end]],
+                d_scores_beside: d_scores_beside.get(saved.weight_offsets[rows.start]..saved.weight_offsets[rows.end]).unwrap_or_default(),
                 d_context,
                 d_values: &mut d_memory,
                 d_keys: self.key.map(|_| &mut d_keys[..]),
@@ -383,12 +398,13 @@ impl AdditiveDecoder {
         }
         let mut d_embedded = workspace.take(total * self.embedding);
         self.cell.input_gradient(parameters, &saved.rows, stride, 0, self.embedding, &mut d_embedded);
-        for buffer in [d_keys, d_context, state_weight, context_weight, d_energy, d_scores, query] {
+        for buffer in [d_keys, d_context, state_weight, context_weight, d_energy, d_scores, query, d_scores_beside] {
             workspace.give(buffer);
         }
         saved.release(workspace);
-        Derivatives { memory: d_memory, embedded: d_embedded, initial: carry }
+        (Derivatives { memory: d_memory, embedded: d_embedded, initial: carry }, guide_loss)
     }
+
     /// One step: from working rows that hold the input's part of the pre-activations to the next state. `rows` keeps what the backward step
     /// needs.
     fn advance(
@@ -548,7 +564,7 @@ mod tests {
                         let memory = Memory { values: &x[0], offsets: &SOURCES };
                         let (_, context, saved) = decoder.forward(p, memory, &x[1], &layout, state(x), ws);
                         let (d_output, d_context) = d_y.split_at(10 * 5);
-                        let d = decoder.backward(p, g, saved, memory, &x[1], &context, &layout, d_output, d_context, ws);
+                        let (d, _) = decoder.backward(p, g, saved, memory, &x[1], &context, &layout, d_output, d_context, None, ws);
                         vec![d.memory, d.embedded, d.initial.hidden, d.initial.memory]
                     },
                 );

@@ -9,6 +9,7 @@ use heedful::lens::Lens;
 use heedful::{Diagonal, Layout, Options, Parallelism, QkvMut, View, ViewMut, attend_packed, attend_packed_backward};
 use rand_chacha::ChaCha8Rng;
 
+use crate::guide::{Guide, Looked};
 use crate::{Gradients, Linear, Parameters, Workspace};
 
 /// What the backward pass needs: projections, context and log-sum-exp.
@@ -163,7 +164,8 @@ impl CrossAttention {
         (y, Saved { projected, memory, context, lse })
     }
 
-    /// The derivative by `x`; that by the memory is added to `d_memory`.
+    /// The derivative by `x`, and the loss of a guide, whose derivatives are among the others; the derivative by the memory is added to
+    /// `d_memory`.
     pub fn backward(
         &self,
         parameters: &Parameters,
@@ -174,9 +176,10 @@ impl CrossAttention {
         memory_offsets: &[usize],
         saved: &Saved,
         d_y: &[f32],
+        guide: Option<&Guide>,
         d_memory: &mut [f32],
         workspace: &mut Workspace,
-    ) -> Vec<f32> {
+    ) -> (Vec<f32>, f64) {
         let dim = self.output.inputs();
         let (n, m) = (x.len() / dim, memory.len() / dim);
         let d_context = self.output.backward(parameters, gradients, &saved.context, d_y, workspace);
@@ -187,12 +190,17 @@ impl CrossAttention {
         let [d_q, d_kv] = [layout(n, dim, dim, self.heads), layout(m, 2 * dim, dim, self.heads)];
         let d_qkv = QkvMut::fused(&mut d_projected, [0, n * dim, (n + 1) * dim], [d_q, d_kv, d_kv]).expect(FITS);
         attend_packed_backward(q, k, v, offsets, memory_offsets, &serial(), out, &saved.lse, d_out, d_qkv).expect(FITS);
-        let (d_q, d_kv) = d_projected.split_at(n * dim);
+        let (d_q, d_kv) = d_projected.split_at_mut(n * dim);
+        let loss = guide.map_or(0.0, |guide| {
+            let head_dim = dim / self.heads;
+            let (queries, keys, lse) = (&saved.projected[..], &saved.memory[..], &saved.lse[..]);
+            guide.add_to(&Looked { queries, memory: keys, lse, offsets, memory_offsets, dim, head_dim }, d_q, d_kv)
+        });
         self.key_value.backward_add(parameters, gradients, memory, d_kv, d_memory);
         let d_x = self.query.backward(parameters, gradients, x, d_q, workspace);
         workspace.give(d_context);
         workspace.give(d_projected);
-        d_x
+        (d_x, loss)
     }
 
     /// Heads of `dim / heads` numbers each.
@@ -276,7 +284,7 @@ mod tests {
             |p, g, x, d_y, ws| {
                 let (_, saved) = layer.forward(p, &x[0], &offsets, &x[1], &memory_offsets, ws);
                 let mut d_memory = vec![0.0; x[1].len()];
-                let d_x = layer.backward(p, g, &x[0], &offsets, &x[1], &memory_offsets, &saved, d_y, &mut d_memory, ws);
+                let (d_x, _) = layer.backward(p, g, &x[0], &offsets, &x[1], &memory_offsets, &saved, d_y, None, &mut d_memory, ws);
                 vec![d_x, d_memory]
             },
         );
@@ -305,6 +313,52 @@ mod tests {
             assert!(explains(cross_lens.row(1, head, query).unwrap(), values, 2 * DIM, head, &saved_cross.context[context..]));
         }
         assert!(layer.lens(&saved, &[0, 4, 8]).is_err());
+    }
+
+    #[test]
+    fn gradients_of_a_guide_are_the_finite_differences() {
+        for heads in [1..2, 0..2] {
+            let mut check = Check::new(14);
+            let layer = CrossAttention::new(&mut check.parameters, "cross", DIM, HEADS, &mut check.rng);
+            check.randomise();
+            let (offsets, memory_offsets) = ([0, 2, 5], [0, 4, 6]);
+            let (x, memory) = (check.input(5 * DIM), check.input(6 * DIM));
+            // Query 0 has two keys, 2 and 3 are free.
+            let guide = Guide { heads, weight: 1.0, links: vec![[0, 1], [0, 3], [1, 0], [4, 5]] };
+            let loss = |p: &Parameters, x: &[Vec<f32>], weight: f32, g: &mut Gradients, ws: &mut Workspace| {
+                let (y, saved) = layer.forward(p, &x[0], &offsets, &x[1], &memory_offsets, ws);
+                let guide = Guide { weight, ..guide.clone() };
+                let (d_y, mut d_memory) = (vec![0.0; y.len()], vec![0.0; x[1].len()]);
+                let memory = &mut d_memory;
+                let (d_x, loss) = layer.backward(p, g, &x[0], &offsets, &x[1], &memory_offsets, &saved, &d_y, Some(&guide), memory, ws);
+                (vec![d_x, d_memory], loss)
+            };
+            check_gradients(
+                check,
+                vec![x, memory],
+                |p, x, ws| vec![loss(p, x, 1.0, &mut p.gradients(), ws).1 as f32],
+                |p, g, x, d_loss, ws| loss(p, x, d_loss[0], g, ws).0,
+            );
+        }
+    }
+
+    #[test]
+    fn a_guide_costs_what_the_weights_say() {
+        let mut check = Check::new(15);
+        let layer = CrossAttention::new(&mut check.parameters, "cross", DIM, HEADS, &mut check.rng);
+        check.randomise();
+        let (x, memory) = (check.input(DIM), check.input(3 * DIM));
+        let (p, mut ws) = (&check.parameters, Workspace::new());
+        let looks = [crate::incremental::Look { rows: 0..1, memory: 0..3 }];
+        let projected = layer.project_memory(p, &memory, &mut ws);
+        let mut mean = vec![0.0f32; 3];
+        layer.step(p, &x, &projected, &looks, &[], |_, _, p| (0..3).for_each(|j| mean[j] += p[j] / HEADS as f32), &mut ws);
+        let (_, saved) = layer.forward(p, &x, &[0, 1], &memory, &[0, 3], &mut ws);
+        let guide = Guide { heads: 0..HEADS, weight: 0.5, links: vec![[0, 0], [0, 2]] };
+        let (d_y, mut d_memory) = (vec![0.0; DIM], vec![0.0; 3 * DIM]);
+        let g = &mut p.gradients();
+        let (_, loss) = layer.backward(p, g, &x, &[0, 1], &memory, &[0, 3], &saved, &d_y, Some(&guide), &mut d_memory, &mut ws);
+        assert!((loss + 0.25 * f64::from(mean[0].ln() + mean[2].ln())).abs() < 1e-5, "{loss}, {mean:?}");
     }
 
     #[test]

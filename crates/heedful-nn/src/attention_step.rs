@@ -111,6 +111,8 @@ pub(crate) struct AttendBackward<'a> {
     pub query_stride: usize,
     /// What [`Attend`] wrote.
     pub weights: &'a [f32],
+    /// What is added to the derivatives by the scores, in the layout of the weights; empty: nothing.
+    pub d_scores_beside: &'a [f32],
     /// `[n, value_width]`.
     pub d_context: &'a [f32],
     /// `[total, value_width]`, added to.
@@ -131,6 +133,7 @@ impl Op for AttendBackward<'_> {
         let sources = self.sources;
         let (key_width, value_width) = (sources.key_width, sources.value_width);
         let mut rest = self.weights;
+        let mut beside = self.d_scores_beside;
         for (i, d_context) in self.d_context.chunks_exact(value_width).enumerate() {
             let (first, len) = sources.span(i);
             let (weights, later) = rest.split_at(len);
@@ -145,6 +148,11 @@ impl Op for AttendBackward<'_> {
             let mean = dot(isa, weights, d_scores);
             for (d_score, weight) in d_scores.iter_mut().zip(weights) {
                 *d_score = weight * (*d_score - mean);
+            }
+            if !beside.is_empty() {
+                let (own, later) = beside.split_at(len);
+                beside = later;
+                axpy(isa, 1.0, own, d_scores);
             }
 
             let d_query = &mut self.d_queries[i * self.query_stride..][..key_width];

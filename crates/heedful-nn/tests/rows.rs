@@ -116,7 +116,8 @@ impl Bench {
                 let d_x = layer.backward(&p, &mut p.gradients(), x, offsets, &saved, &y, &mut ws);
                 let (looked, saved) = cross.forward(&p, x, offsets, memory, offsets, &mut ws);
                 let mut d_memory = vec![0.0; memory.len()];
-                let d_query = cross.backward(&p, &mut p.gradients(), x, offsets, memory, offsets, &saved, &y, &mut d_memory, &mut ws);
+                let (d_query, _) =
+                    cross.backward(&p, &mut p.gradients(), x, offsets, memory, offsets, &saved, &y, None, &mut d_memory, &mut ws);
                 [y, d_x, looked, d_query, d_memory]
             };
             let together = run(&self.x, &memory, &self.offsets);

@@ -117,9 +117,10 @@ fn run(name: &str) {
     let mut adam = Adam::new(model.parameters());
     let mut workers = Workers::new(&*model, rayon::current_num_threads());
     let sentence = |seed: usize| (0..length).map(|t| ((seed * length + t) as u32).wrapping_mul(2_654_435_761) % VOCABULARY).collect();
-    let pairs: Vec<EncodedPair> = (0..sentences).map(|i| EncodedPair { source: sentence(2 * i), target: sentence(2 * i + 1) }).collect();
+    let pairs: Vec<EncodedPair> =
+        (0..sentences).map(|i| EncodedPair { source: sentence(2 * i), target: sentence(2 * i + 1), ..EncodedPair::default() }).collect();
     let batch: Vec<&EncodedPair> = pairs.iter().collect();
-    let options = StepOptions { dropout: 0.0, label_smoothing: 0.0, clip: 0.0, learning_rate: 3e-4, seed: 1 };
+    let options = StepOptions { dropout: 0.0, label_smoothing: 0.0, clip: 0.0, learning_rate: 3e-4, seed: 1, guide: None };
     workers.step(&mut *model, &mut adam, &batch, options);
     for _ in 0..STEPS {
         let (start, cpu) = (Instant::now(), ProcessTime::now());

@@ -11,7 +11,7 @@ const SOURCES: [&[u32]; 3] = [&[4, 7, EOS], &[9, EOS], &[3, 3, 10, 5, EOS]];
 const TARGETS: [&[u32]; 3] = [&[6, EOS], &[8, 2, 8, EOS], &[5, 9, EOS]];
 
 fn shard() -> Shard<'static> {
-    Shard { sources: SOURCES.to_vec(), targets: TARGETS.to_vec() }
+    Shard { sources: SOURCES.to_vec(), targets: TARGETS.to_vec(), guide: None }
 }
 
 fn without_attention() -> Vec<ModelConfig> {

@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments, their help, and the way from them to the libraries.
 
+pub mod align;
 pub mod attend;
 pub mod compare;
 pub mod completions;

@@ -35,6 +35,7 @@ const BAR: u64 = 10_000;
   heedful train --preset rnn-attention pairs.tsv --set training.minutes=30
   heedful train --print-config > my.toml                          all settings with what they mean, to edit
   heedful train --config my.toml
+  heedful train pairs.tsv --links pairs.links                     attention that is taught which words belong together
   heedful train --resume -o model                                 go on with a run that was stopped
   heedful translate --model model/model.safetensors \"Hallo!\"      use what came out")]
 pub struct Arguments {
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// Validation pairs in the same form [default: pairs set aside from the training data]
     #[arg(long, num_args = 1..=2, value_name = "FILE")]
     valid: Vec<PathBuf>,
+    /// Word links of the training pairs that guide the attention: `i-j` for source and target word, counted from 0, a line a pair
+    #[arg(long, value_name = "FILE")]
+    links: Option<PathBuf>,
     /// The columns of source and target in a TSV file, counted from 1 [default: 1,2]
     #[arg(long, value_name = "S,T", value_parser = columns)]
     columns: Option<Columns>,
@@ -124,6 +128,9 @@ impl Arguments {
         }
         if !self.valid.is_empty() {
             config.data.valid.clone_from(&self.valid);
+        }
+        if let Some(links) = &self.links {
+            config.data.links.clone_from(links);
         }
         if let Some(columns) = self.columns {
             (config.data.source_column, config.data.target_column) = (columns.source, columns.target);

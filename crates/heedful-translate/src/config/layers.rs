@@ -151,6 +151,7 @@ fn check_training(training: &RunConfig) -> Result<(), ConfigError> {
     within("training.dropout", training.dropout, 0.0, 0.99)?;
     within("training.concatenate", training.concatenate, 0.0, 1.0)?;
     within("training.bpe_dropout", training.bpe_dropout, 0.0, 1.0)?;
+    within("training.guide_weight", training.guide_weight, 0.0, 1000.0)?;
     within("training.learning_rate", training.learning_rate, 1e-9, 100.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 100.0)?;
     within("training.clip", training.clip, 0.0, 1e9)?;

@@ -46,6 +46,8 @@ pub struct DataConfig {
     pub valid: Vec<PathBuf>,
     /// Test pairs in the same form, if there are any: what has a sentence in common with them is left out of training.
     pub test: Vec<PathBuf>,
+    /// Word links of the training pairs, line for line in the Pharaoh format, which guide the attention; empty: none.
+    pub links: PathBuf,
     /// How many training pairs are set aside for validation if `valid` is empty.
     pub held_out: usize,
     /// The TSV column that holds the source, counted from 1.
@@ -70,6 +72,7 @@ impl Default for DataConfig {
             train: Vec::new(),
             valid: Vec::new(),
             test: Vec::new(),
+            links: PathBuf::new(),
             held_out: 1000,
             source_column: 1,
             target_column: 2,
@@ -153,6 +156,10 @@ pub struct RunConfig {
     pub concatenate: f32,
     /// The probability with which a merge is left out when a training sentence is segmented, anew in each epoch.
     pub bpe_dropout: f32,
+    /// Which attention [`DataConfig::links`] guide: see [`Guided`](crate::model::Guided).
+    pub guide_reading: Reading,
+    /// What the cross-entropy of the guided attention is multiplied with, beside the 1 of the translation.
+    pub guide_weight: f32,
     /// The highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f32,
     /// What follows the warm-up.
@@ -196,6 +203,8 @@ impl Default for RunConfig {
             dropout: 0.1,
             concatenate: 0.0,
             bpe_dropout: 0.0,
+            guide_reading: Reading { shift: true, ..Reading::LAST },
+            guide_weight: 0.5,
             learning_rate: 0.001,
             schedule: ScheduleConfig::InverseSqrt,
             warmup: 1000,

@@ -50,6 +50,10 @@ impl Augmentation {
             if !fits(&joined.source, &next.source) || !fits(&joined.target, &next.target) {
                 break;
             }
+            if !next.links.is_empty() {
+                let [sources, targets] = [&joined.source, &joined.target].map(|side| tokenizer.word_count(side) as u32);
+                joined.links.extend(next.links.iter().map(|[source, target]| [source + sources, target + targets]));
+            }
             for (side, next) in [(&mut joined.source, next.source), (&mut joined.target, next.target)] {
                 side.pop();
                 side.extend(next);
@@ -67,7 +71,7 @@ impl Augmentation {
             segmented.push(EOS);
             if segmented.len() <= self.longest { segmented } else { ids.to_vec() }
         };
-        EncodedPair { source: side(&pair.source, 0), target: side(&pair.target, 1) }
+        EncodedPair { line: pair.line, source: side(&pair.source, 0), target: side(&pair.target, 1), links: pair.links.clone() }
     }
 }
 

@@ -6,12 +6,16 @@ use super::{Pair, Reason, Report};
 use crate::text::{EOS, Tokenizer};
 
 /// A sentence pair as token ids; both sides end with [`EOS`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedPair {
+    /// The line of the corpus it comes from, counted from 1.
+    pub line: u64,
     /// The sentence to translate.
     pub source: Vec<u32>,
     /// What it is translated to.
     pub target: Vec<u32>,
+    /// Words that belong together, `[source, target]`, if it is known; words are what white space separates.
+    pub links: Vec<[u32; 2]>,
 }
 
 /// The pairs as tokens, on all cores; those with more than `max_tokens` on a side, the end of sentence included, are left out and added to
@@ -22,8 +26,9 @@ pub fn encode(pairs: &[Pair], tokenizer: &Tokenizer, max_tokens: usize, report: 
         ids.push(EOS);
         ids
     };
-    let mut encoded: Vec<EncodedPair> =
-        pairs.par_iter().map(|pair| EncodedPair { source: sentence(&pair.source), target: sentence(&pair.target) }).collect();
+    let encode_pair =
+        |pair: &Pair| EncodedPair { line: pair.line, source: sentence(&pair.source), target: sentence(&pair.target), links: Vec::new() };
+    let mut encoded: Vec<EncodedPair> = pairs.par_iter().map(encode_pair).collect();
     let mut pair = pairs.iter();
     encoded.retain(|ids| {
         let pair = pair.next();

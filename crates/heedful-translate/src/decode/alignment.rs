@@ -139,6 +139,16 @@ impl Alignment {
         self.rows().enumerate().filter_map(best).collect()
     }
 
+    /// All source words that a target word looked at with at least this weight: none for a word that came from no word in particular, several
+    /// for one that came from several.
+    pub fn links_above(&self, threshold: f32) -> Vec<Link> {
+        let above = |(target, row): (usize, &[f32])| {
+            let links = row.iter().enumerate().filter(|&(_, &weight)| weight >= threshold && weight > 0.0);
+            links.map(|(source, &weight)| Link { source, target, weight }).collect::<Vec<_>>()
+        };
+        self.rows().enumerate().flat_map(above).collect()
+    }
+
     /// The links in the Pharaoh format: `source-target` pairs, counted from 0, in the order of the target.
     pub fn pharaoh(&self) -> String {
         let links: Vec<String> = self.links().iter().map(|link| format!("{}-{}", link.source, link.target)).collect();

@@ -66,6 +66,9 @@ pub enum ReadingError {
     /// A text names no reading.
     #[error("\"{0}\" is no way to read an alignment; write `last`, `mean`, `layer:K` or `layer:K,head:H`, each with or without `+shift`")]
     Unknown(String),
+    /// Several layers cannot be guided at once.
+    #[error("the mean over all layers cannot be guided; name a layer, such as `layer:0`, or one of its heads, `layer:0,head:1`")]
+    Guided,
     /// The model has no such layer or head.
     #[error("reading `{reading}`: the decoder has layers 0 to {} with heads 0 to {} each", .model.layers - 1, .model.heads - 1)]
     Missing {

@@ -5,7 +5,7 @@ use heedful_nn::incremental::Imposed;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Model, Regularisation, Shard};
+use super::{Guided, Model, Regularisation, Shard};
 use crate::text::{BOS, EOS};
 
 /// Sentences of several lengths for a vocabulary of at least 12 tokens.
@@ -13,11 +13,37 @@ const SOURCES: [&[u32]; 4] = [&[5, 9, 4, EOS], &[7, EOS], &[EOS], &[3, 3, 8, 6, 
 const TARGETS: [&[u32]; 4] = [&[8, 2, EOS], &[11, 5, 5, 4, EOS], &[6, EOS], &[EOS]];
 
 fn shard() -> Shard<'static> {
-    Shard { sources: SOURCES.to_vec(), targets: TARGETS.to_vec() }
+    Shard { sources: SOURCES.to_vec(), targets: TARGETS.to_vec(), guide: None }
 }
 
 /// The backward pass against central differences of the objective, in every tensor.
 pub(super) fn gradients_are_the_finite_differences(model: &mut dyn Model) {
+    check_gradients(model, &shard());
+}
+
+/// The same with a guide; and following its gradient makes the guided reading look where it ought to.
+pub(super) fn a_guide_teaches_where_to_look(model: &mut dyn Model, reading: &str) {
+    let reading = reading.parse().expect("a reading");
+    let links = vec![vec![[0, 2], [0, 3], [1, 0]], vec![[0, 1], [2, 0], [3, 0]], Vec::new(), vec![[0, 5]]];
+    let guided = Shard { guide: Some(Guided { reading, weight: 2.0, links }), ..shard() };
+    check_gradients(model, &guided);
+
+    let how = Regularisation { dropout: 0.0, label_smoothing: 0.0, randomness: 0 };
+    let mut workspace = Workspace::new();
+    let mut step = |model: &mut dyn Model| {
+        let mut gradients = model.parameters().gradients();
+        let loss = model.train_step(&guided, how, &mut gradients, &mut workspace);
+        for (value, gradient) in model.parameters_mut().values_mut().iter_mut().zip(gradients.values()) {
+            *value -= 0.02 * gradient;
+        }
+        loss.objective - loss.nll
+    };
+    let before = step(model);
+    let after = (0..150).map(|_| step(model)).last().expect("steps");
+    assert!(after < 0.5 * before, "the guide's loss went from {before} to {after} only");
+}
+
+fn check_gradients(model: &mut dyn Model, shard: &Shard<'_>) {
     let how = Regularisation { dropout: 0.2, label_smoothing: 0.1, randomness: 5 };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     for value in model.parameters_mut().values_mut() {
@@ -25,9 +51,9 @@ pub(super) fn gradients_are_the_finite_differences(model: &mut dyn Model) {
     }
     let mut workspace = Workspace::new();
     let mut gradients = model.parameters().gradients();
-    let loss = model.train_step(&shard(), how, &mut gradients, &mut workspace);
+    let loss = model.train_step(shard, how, &mut gradients, &mut workspace);
     assert_eq!(loss.tokens, 11);
-    let mut objective = |model: &dyn Model| model.train_step(&shard(), how, &mut model.parameters().gradients(), &mut workspace).objective;
+    let mut objective = |model: &dyn Model| model.train_step(shard, how, &mut model.parameters().gradients(), &mut workspace).objective;
     let entries = model.parameters().entries().to_vec();
     for entry in entries {
         for _ in 0..6 {
@@ -76,7 +102,7 @@ pub(super) fn decoder_scores_as_training_does(model: &dyn Model) {
             }
         }
         for i in 0..4 {
-            let pair = Shard { sources: vec![SOURCES[i]], targets: vec![TARGETS[i]] };
+            let pair = Shard { sources: vec![SOURCES[i]], targets: vec![TARGETS[i]], guide: None };
             let expected = model.loss(&pair, &mut workspace).nll;
             assert!((nll[i] - expected).abs() < 1e-3, "sentence {i}: {} step by step, {expected} at once", nll[i]);
         }
@@ -87,7 +113,8 @@ pub(super) fn decoder_scores_as_training_does(model: &dyn Model) {
 pub(super) fn a_batch_is_the_sum_of_its_sentences(model: &dyn Model) {
     let mut workspace = Workspace::new();
     let whole = model.loss(&shard(), &mut workspace);
-    let each: f64 = (0..4).map(|i| model.loss(&Shard { sources: vec![SOURCES[i]], targets: vec![TARGETS[i]] }, &mut workspace).nll).sum();
+    let each: f64 =
+        (0..4).map(|i| model.loss(&Shard { sources: vec![SOURCES[i]], targets: vec![TARGETS[i]], guide: None }, &mut workspace).nll).sum();
     assert_eq!(whole.tokens, 11);
     assert!((whole.nll - each).abs() < 1e-3, "{} at once, {each} one by one", whole.nll);
 }

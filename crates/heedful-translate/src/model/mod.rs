@@ -4,6 +4,7 @@ pub mod config;
 #[cfg(test)]
 mod contract;
 pub mod first_attention;
+mod guided;
 pub mod looks;
 mod packed;
 pub mod rnn;
@@ -19,6 +20,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use config::ModelConfig;
+pub use guided::Guided;
 
 /// One worker's part of a batch: sentence pairs as token ids.
 ///
@@ -29,6 +31,8 @@ pub struct Shard<'a> {
     pub sources: Vec<&'a [u32]>,
     /// Target sentences, one for each source.
     pub targets: Vec<&'a [u32]>,
+    /// Where the targets ought to look, if they are told.
+    pub guide: Option<Guided>,
 }
 
 /// How a training step differs from a plain evaluation of the loss.

@@ -14,7 +14,7 @@ use heedful_nn::{Dropout, Gradients, Linear, Parameters, State, Workspace, colum
 use super::config::{RnnAttentionConfig, Score};
 use super::rnn_ends::{Ends, Site, add, embed, embed_backward, tanh_backward};
 use super::time_major::{Source, Target};
-use super::{CrossAttention, Decoder, Loss, Model, Regularisation, Shard, Start};
+use super::{CrossAttention, Decoder, Guided, Loss, Model, Regularisation, Shard, Start};
 
 /// The weights and where they are used.
 pub struct RnnAttention {
@@ -176,16 +176,17 @@ impl RnnAttention {
         [self.decoder.cell.hidden(), self.bridge.inputs(), self.ends.target.dim()]
     }
 
-    /// Returns the derivatives by the memory and by the encoder's last states, in the order of the sentences.
+    /// Returns the derivatives by the memory and by the encoder's last states, in the order of the sentences, and the loss of a guide.
     fn decode_backward(
         &self,
         encoded: &Encoded,
         decoded: Decoded,
         d_states: &[f32],
+        guide: Option<&Guided>,
         dropout: Dropout,
         gradients: &mut Gradients,
         workspace: &mut Workspace,
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> (Vec<f32>, Vec<f32>, f64) {
         let p = &self.parameters;
         let Decoded { target, bridged, embedded, context, states, saved } = decoded;
         let [hidden, memory, embedding] = self.widths();
@@ -194,8 +195,21 @@ impl RnnAttention {
         let d_context = columns::part(d_states, width, hidden..hidden + memory, workspace);
         let mut d_embedded = columns::part(d_states, width, hidden + memory..width, workspace);
         let looked_at = Memory { values: &encoded.memory, offsets: &encoded.source.offsets };
-        let d =
-            self.decoder.backward(p, gradients, saved, looked_at, &embedded, &context, &target.layout, &d_output, &d_context, workspace);
+        let guide =
+            guide.and_then(|guide| guide.time_major(CrossAttention { layers: 1, heads: 1 }, &target.layout, &encoded.source.offsets));
+        let (d, guide_loss) = self.decoder.backward(
+            p,
+            gradients,
+            saved,
+            looked_at,
+            &embedded,
+            &context,
+            &target.layout,
+            &d_output,
+            &d_context,
+            guide.as_ref(),
+            workspace,
+        );
         add(&mut d_embedded, d.embedded, workspace);
         embed_backward(self.ends.target, gradients, &target.inputs, dropout.at(Site::Target as u64), d_embedded, workspace);
 
@@ -212,7 +226,7 @@ impl RnnAttention {
         for buffer in [bridged, embedded, context, states, d_output, d_context, sorted, d_bridged] {
             workspace.give(buffer);
         }
-        (d.memory, d_last)
+        (d.memory, d_last, guide_loss)
     }
 }
 
@@ -242,10 +256,11 @@ impl Model for RnnAttention {
         let (sums, d_states) =
             self.ends.train(&self.parameters, gradients, &decoded.states, outputs, read_out, how.label_smoothing, workspace);
         let tokens = outputs.len();
-        let (d_memory, d_last) = self.decode_backward(&encoded, decoded, &d_states, dropout, gradients, workspace);
+        let (d_memory, d_last, guide_loss) =
+            self.decode_backward(&encoded, decoded, &d_states, shard.guide.as_ref(), dropout, gradients, workspace);
         workspace.give(d_states);
         self.encode_backward(encoded, d_memory, d_last, dropout, gradients, workspace);
-        Loss { objective: sums.objective, nll: sums.nll, tokens }
+        Loss { objective: sums.objective + guide_loss, nll: sums.nll, tokens }
     }
 
     fn loss(&self, shard: &Shard<'_>, workspace: &mut Workspace) -> Loss {
@@ -352,5 +367,19 @@ impl Decoder for RnnAttentionDecoder<'_> {
         self.state.select(rows, hidden, &mut self.workspace);
         self.sentences = rows.iter().map(|&row| self.sentences[row]).collect();
         self.spans = rows.iter().map(|&row| self.spans[row].clone()).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+
+    #[test]
+    fn a_guide_teaches_where_to_look() {
+        for (score, reading) in [(Score::Additive, "last"), (Score::Dot, "last+shift")] {
+            let config = RnnAttentionConfig { embedding: 6, hidden: 8, score, ..RnnAttentionConfig::default() };
+            contract::a_guide_teaches_where_to_look(&mut RnnAttention::new(&config, 12, Start::Random(1)), reading);
+        }
     }
 }

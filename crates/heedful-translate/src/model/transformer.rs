@@ -6,7 +6,8 @@
 
 use heedful_nn::embedding::{Embedding, SinusoidalPositions};
 use heedful_nn::{
-    CrossAttention, CrossEntropy, Dropout, FeedForward, Gradients, LayerNorm, Parameters, SelfAttention, Workspace, attention, layer_norm,
+    CrossAttention, CrossEntropy, Dropout, FeedForward, Gradients, Guide, LayerNorm, Parameters, SelfAttention, Workspace, attention,
+    layer_norm,
 };
 
 use super::config::TransformerConfig;
@@ -192,7 +193,8 @@ impl Transformer {
         SavedDecoder { layers, norm: Normed::of(&self.decoder_norm, p, x, workspace) }
     }
 
-    /// Adds the gradients of the decoder, given the derivative by its normed output; returns the derivative by the memory.
+    /// Adds the gradients of the decoder, given the derivative by its normed output; returns the derivative by the memory, and the loss of the
+    /// guide of a layer.
     fn decode_backward(
         &self,
         target: &TargetPair,
@@ -200,11 +202,13 @@ impl Transformer {
         source: &Packed,
         saved: SavedDecoder,
         d_output: &[f32],
+        guide: Option<&(usize, Guide)>,
         dropout: Dropout,
         gradients: &mut Gradients,
         workspace: &mut Workspace,
-    ) -> Vec<f32> {
+    ) -> (Vec<f32>, f64) {
         let p = &self.parameters;
+        let mut guide_loss = 0.0;
         let offsets = &target.offsets;
         let mut d_memory = workspace.zeros(memory.len());
         let mut d_x = workspace.zeros(d_output.len());
@@ -214,7 +218,8 @@ impl Transformer {
             feed_forward.backward(&layer.feed_forward_norm, &layer.feed_forward, p, gradients, &mut d_x, dropout, workspace);
             let mut d_y = workspace.copy(&d_x);
             dropout.at(Site::CrossAttention as u64).apply(&mut d_y);
-            let d_normed = layer.cross.backward(
+            let guide = guide.filter(|(guided, _)| *guided == i).map(|(_, guide)| guide);
+            let (d_normed, loss) = layer.cross.backward(
                 p,
                 gradients,
                 &cross.normed.y,
@@ -223,9 +228,11 @@ impl Transformer {
                 &source.offsets,
                 &cross.attention,
                 &d_y,
+                guide,
                 &mut d_memory,
                 workspace,
             );
+            guide_loss += loss;
             cross.attention.release(workspace);
             cross.normed.backward(&layer.cross_norm, p, gradients, &d_normed, &mut d_x, workspace);
             workspace.give(d_normed);
@@ -235,7 +242,7 @@ impl Transformer {
         dropout.at(Site::Target as u64).apply(&mut d_x);
         self.embedding.backward(gradients, &target.inputs, self.embedding_scale(), &d_x);
         workspace.give(d_x);
-        d_memory
+        (d_memory, guide_loss)
     }
 
     fn encode_backward(
@@ -295,12 +302,15 @@ impl Model for Transformer {
             how.label_smoothing,
             workspace,
         );
-        let d_memory = self.decode_backward(&target, &memory, &source, saved_decoder, &d_output, dropout, gradients, workspace);
+        let guide = self.cross_attention().zip(shard.guide.as_ref());
+        let guide = guide.and_then(|(model, guide)| guide.packed(model, &target.offsets, &source.offsets));
+        let (d_memory, guide_loss) =
+            self.decode_backward(&target, &memory, &source, saved_decoder, &d_output, guide.as_ref(), dropout, gradients, workspace);
         self.encode_backward(&source, saved_encoder, &d_memory, dropout, gradients, workspace);
         for buffer in [memory, d_output, d_memory] {
             workspace.give(buffer);
         }
-        Loss { objective: sums.objective, nll: sums.nll, tokens: target.outputs.len() }
+        Loss { objective: sums.objective + guide_loss, nll: sums.nll, tokens: target.outputs.len() }
     }
 
     fn loss(&self, shard: &Shard<'_>, workspace: &mut Workspace) -> Loss {
@@ -474,6 +484,13 @@ mod tests {
     #[test]
     fn gradients_are_the_finite_differences() {
         contract::gradients_are_the_finite_differences(&mut tiny());
+    }
+
+    #[test]
+    fn a_guide_teaches_where_to_look() {
+        for reading in ["layer:1,head:1", "layer:0+shift"] {
+            contract::a_guide_teaches_where_to_look(&mut tiny(), reading);
+        }
     }
 
     #[test]

@@ -146,6 +146,16 @@ impl Tokenizer {
         })
     }
 
+    /// How many words there are in tokens, if words are what white space separates.
+    pub fn word_count(&self, ids: &[u32]) -> usize {
+        ids.iter().filter(|&&id| self.starts_word(id)).count()
+    }
+
+    /// Whether a token begins with the space before a word.
+    pub fn starts_word(&self, id: u32) -> bool {
+        matches!(self.tokens.get(id as usize), Some(Token::Text(text)) if text.starts_with(' '))
+    }
+
     /// The tokens of a text with its words, for whoever looks at alignments.
     pub fn encode(&self, text: &str) -> Encoding {
         let (normal, origins) = normalise_with_origins(text);

@@ -48,6 +48,22 @@ pub enum TrainError {
     /// The tokenizer cannot be learnt or read.
     #[error("the tokenizer: {0}")]
     Text(#[from] crate::text::Error),
+    /// Word links do not fit the training text.
+    #[error("{}: line {line} {what}; it must hold the links of line {line} of the training text, `i-j`, words counted from 0", path.display())]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The attention that is to be guided is not there.
+    #[error("training.guide_reading: {0}")]
+    Reading(#[from] crate::decode::ReadingError),
+    /// The model has no attention to guide.
+    #[error("data.links: a model of this type has no attention that could be guided; choose another model.type or leave the links out")]
+    NoAttention,
     /// Nothing is left to train on.
     #[error("no sentence pair is left to {0}; see the report of what was dropped")]
     Empty(&'static str),

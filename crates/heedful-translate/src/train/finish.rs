@@ -6,7 +6,7 @@ use crate::config::TrainingConfig;
 
 impl Prepared {
     /// The model with the mean of the run's best weights, its tokenizer, and a card that says how it was trained and what it scores on the
-    /// validation sentences. `config` is the one that the run was prepared with.
+    /// validation sentences. Attention that was guided is what alignments are read from. `config` is the one that the run was prepared with.
     ///
     /// # Errors
     /// If the best weights cannot be read, or their scores are no numbers.
@@ -40,7 +40,10 @@ impl Prepared {
             training,
             scores: report.map(|report| vec![score("BLEU", report.bleu), score("chrF", report.chrf)]).unwrap_or_default(),
         };
-        let bundle_config = BundleConfig { model: config.model.clone(), decoding: config.decoding.clone() };
+        let mut bundle_config = BundleConfig { model: config.model.clone(), decoding: config.decoding.clone() };
+        if trainer.is_guided() {
+            bundle_config.decoding.reading = config.training.guide_reading;
+        }
         Ok(Bundle { config: bundle_config, tokenizer, model: trainer.into_model(), card })
     }
 }

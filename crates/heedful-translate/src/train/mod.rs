@@ -4,6 +4,7 @@ mod checkpoint;
 mod epochs;
 mod error;
 mod finish;
+mod links;
 mod metrics;
 mod observer;
 mod run;
@@ -13,6 +14,7 @@ mod validation;
 
 pub use checkpoint::{Best, CHECKPOINT, Progress};
 pub use error::TrainError;
+pub use links::GuideOptions;
 pub use metrics::METRICS;
 pub use observer::{Event, Observer, Silent, StopReason, UpdateReport};
 pub use run::{Prepared, TOKENIZER, TrainingText, load_tokenizer, prepare};

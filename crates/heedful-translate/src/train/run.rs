@@ -1,7 +1,9 @@
 //! From a configuration to a [`Trainer`]: read, clean, learn the tokenizer, encode.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::links::read_links;
 use super::{TrainError, Trainer, Validation};
 use crate::config::{DataConfig, TrainingConfig};
 use crate::corpus::{Cleaning, Columns, Files, Pair, Report, clean, encode, group_references, read, split};
@@ -48,6 +50,8 @@ pub struct TrainingText {
     pub held_out: Vec<Pair>,
     /// What never to train on, beside that.
     pub test: Vec<Pair>,
+    /// The word links of the training pairs, by line.
+    links: HashMap<u64, Vec<[u32; 2]>>,
     training_report: Report,
     validation_report: Report,
 }
@@ -73,7 +77,8 @@ impl TrainingText {
         if training.is_empty() {
             return Err(TrainError::Empty("train on"));
         }
-        Ok(Self { training, held_out, test, training_report, validation_report })
+        let links = if data.links.as_os_str().is_empty() { HashMap::new() } else { read_links(&data.links, &training)? };
+        Ok(Self { training, held_out, test, links, training_report, validation_report })
     }
 
     /// The tokenizer of both languages together.
@@ -93,7 +98,10 @@ impl TrainingText {
         let path = config.training.output.join(TOKENIZER);
         let (mut training_report, mut validation_report) = (self.training_report.clone(), self.validation_report.clone());
         let longest = MAX_POSITIONS.min(config.training.batch_tokens);
-        let pairs = encode(&self.training, tokenizer, longest, &mut training_report);
+        let mut pairs = encode(&self.training, tokenizer, longest, &mut training_report);
+        for pair in &mut pairs {
+            pair.links = self.links.get(&pair.line).cloned().unwrap_or_default();
+        }
         let held_out_pairs = encode(&self.held_out, tokenizer, longest, &mut validation_report);
         let validation = Validation::new(held_out_pairs, &group_references(&self.held_out), tokenizer.clone());
         let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));

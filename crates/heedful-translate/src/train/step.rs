@@ -4,13 +4,14 @@ use heedful_nn::optimiser::{Adam, clip_factor, sum_gradients};
 use heedful_nn::{Gradients, Workspace};
 use rayon::prelude::*;
 
+use super::GuideOptions;
 use crate::corpus::EncodedPair;
-use crate::model::{Loss, Model, Regularisation, Shard};
+use crate::model::{Guided, Loss, Model, Regularisation, Shard};
 use crate::random::mix;
 
 /// What an update depends on besides the weights and the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepOptions {
+pub struct StepOptions<'a> {
     /// The probability with which an activation is dropped.
     pub dropout: f32,
     /// The probability mass that label smoothing spreads.
@@ -21,6 +22,8 @@ pub struct StepOptions {
     pub learning_rate: f32,
     /// The run's seed.
     pub seed: u64,
+    /// What the links of the pairs guide.
+    pub guide: Option<&'a GuideOptions>,
 }
 
 /// What came out of an update.
@@ -44,9 +47,9 @@ impl Workers {
     }
 
     /// One update on a batch. The result depends on the number of shards, but not on the number of threads.
-    pub fn step(&mut self, model: &mut dyn Model, adam: &mut Adam, batch: &[&EncodedPair], options: StepOptions) -> StepReport {
+    pub fn step(&mut self, model: &mut dyn Model, adam: &mut Adam, batch: &[&EncodedPair], options: StepOptions<'_>) -> StepReport {
         let update = adam.updates();
-        let shards = cut(batch, self.shards.len());
+        let shards = cut(batch, self.shards.len(), options.guide);
         let loss = {
             let model: &dyn Model = model;
             let losses: Vec<Loss> = self
@@ -77,12 +80,16 @@ impl Workers {
 }
 
 /// Deals the pairs out, so that the shards of a batch of similar lengths are of similar size.
-fn cut<'a>(batch: &[&'a EncodedPair], shards: usize) -> Vec<Shard<'a>> {
-    let mut parts = vec![Shard::default(); shards];
+fn cut<'a>(batch: &[&'a EncodedPair], shards: usize, guide: Option<&GuideOptions>) -> Vec<Shard<'a>> {
+    let guided = guide.map(|guide| Guided { reading: guide.reading, weight: guide.weight, links: Vec::new() });
+    let mut parts = vec![Shard { guide: guided, ..Shard::default() }; shards];
     for (i, pair) in batch.iter().enumerate() {
         let part = &mut parts[i % shards];
         part.sources.push(&pair.source);
         part.targets.push(&pair.target);
+        if let (Some(guide), Some(guided)) = (guide, &mut part.guide) {
+            guided.links.push(guide.token_links(pair));
+        }
     }
     parts
 }

@@ -12,12 +12,13 @@ use super::checkpoint::{self, Identity};
 use super::epochs::Epochs;
 use super::metrics::Metrics;
 use super::{
-    Best, CHECKPOINT, Event, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation, ValidationReport, Workers,
+    Best, CHECKPOINT, Event, GuideOptions, Observer, Progress, StepOptions, StopReason, TrainError, UpdateReport, Validation,
+    ValidationReport, Workers,
 };
 use crate::config::{Criterion, RunConfig, ScheduleConfig};
 use crate::corpus::{Augmentation, EncodedPair};
-use crate::model::Model;
 use crate::model::transformer::MAX_POSITIONS;
+use crate::model::{Guided, Model};
 use crate::text::Tokenizer;
 
 /// A run without a single finite gradient in this many updates has diverged.
@@ -30,6 +31,7 @@ pub struct Trainer {
     config: RunConfig,
     model: Box<dyn Model>,
     epochs: Epochs,
+    guide: Option<GuideOptions>,
     validation: Validation,
     adam: Adam,
     workers: Workers,
@@ -81,11 +83,17 @@ impl Trainer {
             bpe_dropout: config.bpe_dropout,
             longest: MAX_POSITIONS.min(config.batch_tokens),
         };
+        let guided = pairs.iter().any(|pair| !pair.links.is_empty());
+        let guide = guided.then(|| GuideOptions::new(config.guide_reading, config.guide_weight, &tokenizer));
+        if guided {
+            Guided::check(config.guide_reading, model.cross_attention().ok_or(TrainError::NoAttention)?)?;
+        }
         let epochs = Epochs::new(pairs, tokenizer, augmentation, config.batch_tokens, config.seed);
         let mut adam = Adam::new(model.parameters());
         adam.weight_decay = config.weight_decay;
         let workers = Workers::new(model.as_ref(), config.shards);
-        let mut trainer = Self { config, model, epochs, validation, adam, workers, progress: Progress::default(), identity, ongoing: None };
+        let mut trainer =
+            Self { config, model, epochs, guide, validation, adam, workers, progress: Progress::default(), identity, ongoing: None };
         let path = trainer.checkpoint_path();
         match (resume, path.exists()) {
             (true, _) => trainer.progress = checkpoint::load(&path, &trainer.identity, trainer.model.parameters_mut(), &mut trainer.adam)?,
@@ -98,6 +106,11 @@ impl Trainer {
     /// The model as it stands.
     pub fn model(&self) -> &dyn Model {
         self.model.as_ref()
+    }
+
+    /// Whether word links guide the attention.
+    pub fn is_guided(&self) -> bool {
+        self.guide.is_some()
     }
 
     /// Updates in all.
@@ -263,6 +276,7 @@ impl Trainer {
             clip: self.config.clip,
             learning_rate,
             seed: self.config.seed,
+            guide: self.guide.as_ref(),
         };
         let batch = self.epochs.batch(self.progress.batch);
         let step = self.workers.step(self.model.as_mut(), &mut self.adam, &batch, options);
@@ -443,13 +457,15 @@ fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Ide
     let settings = json!({
         "seed": config.seed, "batch_tokens": config.batch_tokens, "shards": config.shards, "label_smoothing": config.label_smoothing,
         "dropout": config.dropout, "concatenate": config.concatenate, "bpe_dropout": config.bpe_dropout,
+        "guide": [config.guide_reading.to_string(), config.guide_weight.to_string()],
         "learning_rate": config.learning_rate, "schedule": config.schedule, "warmup": config.warmup,
         "weight_decay": config.weight_decay, "clip": config.clip,
         "parameters": model.parameters().entries().iter().map(|e| (e.name.clone(), e.shape.clone())).collect::<Vec<_>>(),
     });
     let mut checksum = crate::random::mix(&[pairs.len() as u64]);
     for pair in pairs {
-        for side in [&pair.source, &pair.target] {
+        let links: Vec<u32> = pair.links.iter().flatten().copied().collect();
+        for side in [&pair.source, &pair.target, &links] {
             checksum = side.iter().fold(crate::random::mix(&[checksum, side.len() as u64]), |sum, &token| {
                 sum.rotate_left(5).wrapping_mul(0x0100_0000_01b3) ^ u64::from(token)
             });

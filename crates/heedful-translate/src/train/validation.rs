@@ -59,6 +59,7 @@ impl Validation {
                 let shard = Shard {
                     sources: pairs.iter().map(|p| &p.source[..]).collect(),
                     targets: pairs.iter().map(|p| &p.target[..]).collect(),
+                    guide: None,
                 };
                 model.loss(&shard, workspace)
             })

@@ -1,5 +1,6 @@
 //! Text in, text out, and for each target word the source words it came from.
 
+mod align;
 mod options;
 mod sentences;
 #[cfg(test)]
@@ -74,6 +75,9 @@ pub enum TranslateError {
     /// An option has a value that makes no sense, or the model's weights are damaged.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The model sees the source through one hidden state only.
+    #[error("align: this model has no attention, so it has no alignments; take a model of type rnn_attention or transformer")]
+    NoAttention,
     /// The model does not have the layer or head that is to be read.
     #[error(transparent)]
     Reading(#[from] ReadingError),

@@ -146,7 +146,7 @@ impl Arguments {
     }
 
     fn measure(&self, gold: &[ReferenceLinks], forward: &Direction<'_>, reverse: Option<&Direction<'_>>) -> Result<()> {
-        let readings = self.readings(self.reading, forward);
+        let readings = readings_of(self.reading, forward);
         let mut rows = Vec::new();
         let mut row = |reading: String, links: &[Links]| -> Result<()> {
             let quality = AlignmentQuality::from_sums(&evaluate_alignments(links, gold)?.sums());
@@ -158,7 +158,7 @@ impl Arguments {
             row(reading.to_string(), links)?;
         }
         if let Some(reverse) = reverse {
-            let others = self.readings(self.reverse_reading.or(self.reading), reverse);
+            let others = readings_of(self.reverse_reading.or(self.reading), reverse);
             let other: Vec<Vec<Links>> = reverse.links(&others, self.threshold)?.iter().map(|links| flipped(links)).collect();
             for (reading, links) in others.iter().zip(&other) {
                 row(format!("reverse {reading}"), links)?;
@@ -173,18 +173,6 @@ impl Arguments {
             }
         }
         output::print(if self.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows) })
-    }
-
-    /// The reading that was named, or all that there are but for single heads.
-    fn readings(&self, named: Option<Reading>, direction: &Direction<'_>) -> Vec<Reading> {
-        let layers = direction.translator.model().cross_attention().map_or(0, |model| model.layers);
-        match named {
-            Some(reading) => vec![reading],
-            None => std::iter::once(Layers::Mean)
-                .chain((0..layers).map(Layers::Layer))
-                .flat_map(|layers| [false, true].map(|shift| Reading { layers, shift }))
-                .collect(),
-        }
     }
 
     fn references(&self, gold: &Path, pairs: &[Pair]) -> Result<Vec<ReferenceLinks>> {
@@ -205,6 +193,18 @@ impl Arguments {
             );
         }
         Ok(references)
+    }
+}
+
+/// The reading that was named, or all that there are but for single heads.
+fn readings_of(named: Option<Reading>, direction: &Direction<'_>) -> Vec<Reading> {
+    let layers = direction.translator.model().cross_attention().map_or(0, |model| model.layers);
+    match named {
+        Some(reading) => vec![reading],
+        None => std::iter::once(Layers::Mean)
+            .chain((0..layers).map(Layers::Layer))
+            .flat_map(|layers| [false, true].map(|shift| Reading { layers, shift }))
+            .collect(),
     }
 }
 

@@ -9,6 +9,7 @@ mod lecture;
 mod model;
 mod output;
 mod palette;
+mod parallel;
 mod picture;
 mod picture_files;
 mod table;

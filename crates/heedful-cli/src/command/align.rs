@@ -1,11 +1,11 @@
 //! `heedful align`: which words of given translations belong together, and how well that agrees with links made by hand.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 use clap::Args;
-use heedful_translate::corpus::{Columns, Files, Pair, Report, open_lines, read};
+use heedful_translate::corpus::Columns;
 use heedful_translate::decode::{Alignment, Layers, Reading};
 use heedful_translate::evaluate::{AlignmentQuality, Links, ReferenceLinks, Symmetrisation, evaluate_alignments, format_links, symmetrise};
 use heedful_translate::text::normalise;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::columns::columns;
 use crate::model::{ModelArgument, open};
 use crate::output::{self, Output};
+use crate::parallel::{every_pair, gold_links};
 
 /// Align the words of a parallel text, or measure alignments against links made by hand
 ///
@@ -105,15 +106,7 @@ fn flipped(links: &[Links]) -> Vec<Links> {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let files = match self.files.as_slice() {
-            [source, target] => Files::paired(source, target),
-            files => Files::tsv(&files[0], self.columns),
-        };
-        let mut report = Report::default();
-        let pairs = read(&files, &mut report)?;
-        if !report.dropped.is_empty() {
-            bail!("line must stay by line, and of this text lines cannot be used:\n{report}");
-        }
+        let pairs = every_pair(&self.files, self.columns, "line must stay by line in a text")?;
         let (translator, options) = self.model.load()?.into_translator()?;
         let texts = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
         let forward = Direction { translator, options, pairs: texts };
@@ -126,7 +119,7 @@ impl Arguments {
             None => None,
         };
         match &self.gold {
-            Some(gold) => self.measure(&self.references(gold, &pairs)?, &forward, reverse.as_ref()),
+            Some(gold) => self.measure(&gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())?, &forward, reverse.as_ref()),
             None => self.print(&forward, reverse.as_ref()),
         }
     }
@@ -173,26 +166,6 @@ impl Arguments {
             }
         }
         output::print(if self.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows) })
-    }
-
-    fn references(&self, gold: &Path, pairs: &[Pair]) -> Result<Vec<ReferenceLinks>> {
-        let mut references = Vec::new();
-        for line in open_lines(gold)? {
-            let line = line?;
-            let text = line.text.map_err(|_| anyhow!("{}: line {} is not a line of text", gold.display(), line.number))?;
-            let links =
-                ReferenceLinks::parse(&text, self.gold_from_one).with_context(|| format!("{}, line {}", gold.display(), line.number))?;
-            references.push(if self.gold_reversed { links.reversed() } else { links });
-        }
-        if references.len() != pairs.len() {
-            bail!(
-                "{} has {} lines, and the text {} pairs; it must hold the links of each pair",
-                gold.display(),
-                references.len(),
-                pairs.len()
-            );
-        }
-        Ok(references)
     }
 }
 

@@ -3,13 +3,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use heedful_translate::corpus::{Columns, Files, Pair, Report, open_lines, read};
+use heedful_translate::corpus::{Columns, Pair};
 use heedful_translate::decode::Reading;
-use heedful_translate::evaluate::{
-    AlignmentQuality, Bleu, Buckets, ChrF, Links, Metric, ReferenceLinks, TestSet, evaluate_alignments, looks_tokenized,
-};
+use heedful_translate::evaluate::{AlignmentQuality, Bleu, Buckets, ChrF, Links, Metric, TestSet, evaluate_alignments, looks_tokenized};
 use heedful_translate::text::{normalise, words};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translator};
 use serde_json::{Value, json};
@@ -18,6 +16,7 @@ use crate::arguments;
 use crate::columns::columns;
 use crate::model::ModelArgument;
 use crate::output::{self, Output};
+use crate::parallel::{every_pair, gold_links};
 
 /// Score a model's translations of a test set (BLEU, chrF), by sentence length, and its alignments (AER)
 ///
@@ -78,15 +77,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let files = match self.files.as_slice() {
-            [source, target] => Files::paired(source, target),
-            files => Files::tsv(&files[0], self.columns),
-        };
-        let mut report = Report::default();
-        let pairs = read(&files, &mut report)?;
-        if !report.dropped.is_empty() {
-            bail!("a test set must be whole, and of this one lines cannot be used:\n{report}");
-        }
+        let pairs = every_pair(&self.files, self.columns, "a test set must be whole")?;
         let (translator, defaults) = self.model.load()?.into_translator()?;
         let options = TranslateOptions {
             search: match self.beam {
@@ -131,14 +122,7 @@ impl Arguments {
         if translator.model().cross_attention().is_none() {
             bail!("this model has no attention, so it has no alignments to compare with --gold");
         }
-        let mut references = Vec::new();
-        for line in open_lines(gold)? {
-            let line = line?;
-            let text = line.text.map_err(|_| anyhow!("{}: line {} is not a line of text", gold.display(), line.number))?;
-            let links =
-                ReferenceLinks::parse(&text, self.gold_from_one).with_context(|| format!("{}, line {}", gold.display(), line.number))?;
-            references.push(if self.gold_reversed { links.reversed() } else { links });
-        }
+        let references = gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())?;
         let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
         let forced = translator.score(&texts, &TranslateOptions { alignment: true, ..*options })?;
         let found: Vec<Links> = forced.iter().zip(pairs).map(|(sentence, pair)| links(sentence, pair)).collect();

@@ -180,6 +180,38 @@ fn a_run_is_not_overwritten_and_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_model_is_adapted_to_other_text_from_where_it_stands() {
+    let (model, folder) = (TRAINED.model(), tempfile::tempdir().expect("a folder"));
+    let (pairs, run) = (folder.path().join("pairs.tsv"), folder.path().join("run"));
+    // The other domain says another word for `haus`.
+    let text = std::fs::read_to_string(TRAINED.path("pairs.tsv")).expect("written");
+    let text: Vec<String> =
+        text.lines().filter_map(|line| line.split_once('\t')).map(|(s, t)| format!("{s}\t{}\n", t.replace("haus", "baum"))).collect();
+    std::fs::write(&pairs, text.concat()).expect("written");
+    let translate = |model: &str| printed(&["translate", "--model", model, "--plain", "rot haus"]);
+    assert_eq!(translate(&model).trim(), "haus rot");
+
+    let from = ["train", "--from", &model, text_of(&pairs), "-o", text_of(&run), "--set=data.held_out=50", "--set=training.epochs=0"];
+    let settings = [
+        "--set=training.validate_every=30",
+        "--set=training.warmup=10",
+        "--set=training.learning_rate=0.003",
+        "--set=training.batch_tokens=1024",
+    ];
+    let train = |updates: &str| printed(&[&from[..], &settings[..], &[updates]].concat());
+    train("--set=training.updates=30");
+    let adapted = run.join("model.safetensors");
+    assert_eq!(translate(text_of(&adapted)).trim(), "baum rot", "30 updates are enough for who knows the language");
+    let card = printed(&["info", text_of(&adapted)]);
+    assert!(card.contains("started from") && card.contains("CC0") && card.contains("Toy"), "{card}");
+
+    assert!(failure(&[&from[..], &settings[..]].concat(), 1).contains("already holds a training run"));
+    printed(&["train", "--resume", "-o", text_of(&run), "--set=training.updates=40"]);
+    assert!(failure(&[&from[..], &["--set=model.dim=16"]].concat(), 1).contains("--set model.dim=16"));
+    failure(&[&from[..], &["--preset=tiny"]].concat(), 2);
+}
+
+#[test]
 fn the_card_says_what_the_model_is() {
     let model = TRAINED.model();
     let text = printed(&["info", &model]);

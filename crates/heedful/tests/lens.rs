@@ -62,7 +62,9 @@ fn every_lens_equals_the_definition() {
         }
         let tile = lens.tile(1, 2, 5..31, 3..75).unwrap();
         for (i, row) in (5..31).zip(tile.chunks(72)) {
-            assert_eq!(row, &lens.row(1, 2, i).unwrap()[3..75], "tile of mode {mode}");
+            let alone = &lens.row(1, 2, i).unwrap()[3..75];
+            // A row alone is multiplied with the keys in another order.
+            assert!(row.iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-6), "tile of mode {mode}");
         }
         for b in 0..BATCH {
             check_sums(&lens, &expected.weights, b, 1..2, mode);

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use heedful_translate::bundle::Bundle;
 use heedful_translate::config::{PRESETS, TrainingConfig};
 use heedful_translate::corpus::{Columns, Report};
 use heedful_translate::files::write_atomically;
-use heedful_translate::train::{CHECKPOINT, Event, Observer, Prepared, StopReason, prepare};
+use heedful_translate::train::{CHECKPOINT, Event, Observer, Prepared, StopReason, prepare, prepare_from};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::columns::columns;
-use crate::{interrupt, output};
+use crate::{interrupt, model, output};
 
 /// The configuration's file in a run's folder.
 const CONFIG: &str = "config.toml";
 /// The model's file in a run's folder.
 const MODEL: &str = "model.safetensors";
+/// The name under which `--from` finds the model that is built in.
+const BUILT_IN: &str = "built-in";
 /// Parts of a progress bar.
 const BAR: u64 = 10_000;
 
@@ -36,6 +39,8 @@ const BAR: u64 = 10_000;
   heedful train --print-config > my.toml                          all settings with what they mean, to edit
   heedful train --config my.toml
   heedful train pairs.tsv --links pairs.links                     attention that is taught which words belong together
+  heedful train --from built-in mine.tsv --set training.learning_rate=0.0003
+                                                                  adapt a model to the text of your own domain
   heedful train --resume -o model                                 go on with a run that was stopped
   heedful translate --model model/model.safetensors \"Hallo!\"      use what came out")]
 pub struct Arguments {
@@ -54,6 +59,10 @@ pub struct Arguments {
     /// The run's folder [default: model]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
+    /// Start from a model that is there, or from the one that is `built-in`, instead of from random weights: its sizes and its tokenizer are
+    /// taken over, and what its card says of licence and languages wherever you say nothing
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["preset", "resume"])]
+    from: Option<PathBuf>,
     /// Settings to start from
     #[arg(long, value_parser = PRESETS)]
     preset: Option<String>,
@@ -73,7 +82,8 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let config = self.settings()?;
+        let mut config = self.settings()?;
+        let start = self.from.as_deref().map(|path| self.start(path, &mut config)).transpose()?;
         if self.print_config {
             return output::print(config.to_commented_toml()?);
         }
@@ -83,7 +93,10 @@ impl Arguments {
         let stop = interrupt::flag("stopping after this update and saving; press Ctrl-C again to end at once")?;
         let mut progress = Progress::new(stop);
         progress.bar.set_message("reading the text");
-        let mut prepared = prepare(&config, self.resume)?;
+        let mut prepared = match start {
+            Some(start) => prepare_from(&config, start)?,
+            None => prepare(&config, self.resume)?,
+        };
         write_config(&config)?;
         progress.reports(&prepared);
         let outcome = prepared.trainer.run(&mut progress)?;
@@ -98,6 +111,28 @@ impl Arguments {
         };
         eprintln!("after {} updates the run {how}", outcome.updates);
         output::print(format!("{}\n", path.display()))
+    }
+
+    /// The model to start from; what it decides or knows better goes into the configuration.
+    fn start(&self, path: &Path, config: &mut TrainingConfig) -> Result<Bundle> {
+        if let Some(setting) = self.set.iter().find(|setting| setting.starts_with("model.") || setting.starts_with("tokenizer.")) {
+            bail!("--set {setting} cannot be used with --from: sizes and tokenizer are those of the model to start from");
+        }
+        let start = if path == Path::new(BUILT_IN) { model::built_in()? } else { model::open(path)? };
+        config.model = start.config.model.clone();
+        config.tokenizer.vocabulary = start.tokenizer.vocabulary_size();
+        let card = &start.card;
+        config.card.started_from = if card.name.is_empty() { path.display().to_string() } else { card.name.clone() };
+        let inherit = |own: &mut String, from: &str| {
+            if own.is_empty() {
+                from.clone_into(own);
+            }
+        };
+        inherit(&mut config.data.source_language, &card.source_language);
+        inherit(&mut config.data.target_language, &card.target_language);
+        inherit(&mut config.card.licence, &card.licence);
+        inherit(&mut config.card.attribution, &card.attribution);
+        Ok(start)
     }
 
     /// Preset, file, single keys and arguments, one over the other; a run that goes on starts from its own settings.

@@ -276,6 +276,8 @@ impl DecodingConfig {
 pub struct CardConfig {
     /// The model's name.
     pub name: String,
+    /// The model whose weights training began with; empty: none.
+    pub started_from: String,
     /// What the model was trained on, and where that can be had.
     pub data: String,
     /// The licence of the weights.

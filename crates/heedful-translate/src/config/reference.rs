@@ -77,6 +77,7 @@ const MEANING: &[(&str, &str)] = &[
     ("decoding.reading", "the attention that is read as alignment: last, mean, layer:K or layer:K,head:H, and +shift after any of them"),
     ("card", "What the model file says about itself"),
     ("card.name", "the model's name"),
+    ("card.started_from", "the model whose weights training began with; \"\" is none"),
     ("card.data", "what it was trained on, and where that can be had"),
     ("card.licence", "of the weights"),
     ("card.attribution", "whom the data's licence asks to be named"),

@@ -15,8 +15,12 @@ impl Prepared {
         trainer.take_best()?;
         let report = trainer.evaluate()?;
         let progress = trainer.progress();
+        let from = match config.card.started_from.as_str() {
+            "" => String::new(),
+            name => format!("started from {name}; "),
+        };
         let training = format!(
-            "{} updates with {} target tokens of {} pairs in {:.0} minutes, seed {}; weights averaged over {} checkpoints",
+            "{from}{} updates with {} target tokens of {} pairs in {:.0} minutes, seed {}; weights averaged over {} checkpoints",
             trainer.updates(),
             progress.tokens,
             training_report.kept,

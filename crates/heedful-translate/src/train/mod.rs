@@ -17,7 +17,7 @@ pub use error::TrainError;
 pub use links::GuideOptions;
 pub use metrics::METRICS;
 pub use observer::{Event, Observer, Silent, StopReason, UpdateReport};
-pub use run::{Prepared, TOKENIZER, TrainingText, load_tokenizer, prepare};
+pub use run::{Prepared, TOKENIZER, TrainingText, load_tokenizer, prepare, prepare_from};
 pub use step::{StepOptions, StepReport, Workers};
 pub use trainer::{Outcome, Trainer};
 pub use validation::{Validation, ValidationReport};

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::links::read_links;
 use super::{TrainError, Trainer, Validation};
+use crate::bundle::Bundle;
 use crate::config::{DataConfig, TrainingConfig};
 use crate::corpus::{Cleaning, Columns, Files, Pair, Report, clean, encode, group_references, read, split};
 use crate::files::write_atomically;
 use crate::model::transformer::MAX_POSITIONS;
-use crate::model::{Start, build};
+use crate::model::{Model, Start, build};
 use crate::text::Tokenizer;
 
 /// A run that is ready to begin or to go on.
@@ -40,6 +41,24 @@ pub fn prepare(config: &TrainingConfig, resume: bool) -> Result<Prepared, TrainE
     let path = folder.join(TOKENIZER);
     let tokenizer = if resume { load_tokenizer(&path)? } else { text.learn_tokenizer(config.tokenizer.vocabulary)? };
     text.prepare(config, &tokenizer, resume)
+}
+
+/// A run that starts from a model that is there, with its tokenizer, instead of from random weights: to adapt it to the text of another domain, or
+/// to train it longer. The model's sizes must be those of `config`; the learning rate begins anew. Such a run is resumed like any other, by
+/// [`prepare`].
+///
+/// # Errors
+/// As [`prepare`], or if the model is not of the configuration's type and sizes.
+pub fn prepare_from(config: &TrainingConfig, start: Bundle) -> Result<Prepared, TrainError> {
+    let folder = &config.training.output;
+    if super::trainer::is_run(folder) {
+        return Err(TrainError::Exists { path: folder.clone() });
+    }
+    if start.config.model != config.model {
+        return Err(TrainError::OtherModel);
+    }
+    let text = TrainingText::read(&config.data, config.training.seed)?;
+    text.prepare_model(config, &start.tokenizer, start.model, false)
 }
 
 /// The text that one or more runs learn from: read, cleaned, and apart from what is held out.
@@ -95,6 +114,17 @@ impl TrainingText {
     /// # Errors
     /// If settings make no sense or the run's folder does not fit.
     pub fn prepare(&self, config: &TrainingConfig, tokenizer: &Tokenizer, resume: bool) -> Result<Prepared, TrainError> {
+        let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));
+        self.prepare_model(config, tokenizer, model, resume)
+    }
+
+    fn prepare_model(
+        &self,
+        config: &TrainingConfig,
+        tokenizer: &Tokenizer,
+        model: Box<dyn Model>,
+        resume: bool,
+    ) -> Result<Prepared, TrainError> {
         let path = config.training.output.join(TOKENIZER);
         let (mut training_report, mut validation_report) = (self.training_report.clone(), self.validation_report.clone());
         let longest = MAX_POSITIONS.min(config.training.batch_tokens);
@@ -104,7 +134,6 @@ impl TrainingText {
         }
         let held_out_pairs = encode(&self.held_out, tokenizer, longest, &mut validation_report);
         let validation = Validation::new(held_out_pairs, &group_references(&self.held_out), tokenizer.clone());
-        let model = build(&config.model, tokenizer.vocabulary_size(), Start::Random(config.training.seed));
         let trainer = Trainer::new(config.training.clone(), model, pairs, tokenizer.clone(), validation, resume)?;
         if !resume {
             write_atomically(&path, tokenizer.to_json().as_bytes()).map_err(|source| TrainError::Write { path, source })?;

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
+use super::dots::{dots, gather_queries};
 use super::lanes::{Scale, elementwise};
-use super::score::{adjust, classify, hides, query_factor};
+use super::score::{adjust, classify, hides};
 use super::tile::{Lanes, Rows, padded, prefetch_row};
 use crate::Element;
 use crate::plan::Tile;
@@ -19,8 +20,6 @@ use crate::softmax::Online;
 pub(crate) const ROWS: usize = 8;
 /// Keys that pass the scores and the contexts together: they stay in the innermost cache between the two.
 const KEYS: usize = 32;
-/// Sums that are taken side by side, and then added up across their lanes together.
-const SUMS: usize = 16;
 
 /// Buffers that one call leaves to the next.
 #[derive(Debug, Default)]
@@ -57,10 +56,7 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
         let [dim, value_dim] = problem.dims();
         let (width, value_width) = (padded(dim), padded(value_dim));
         lanes.take_rows(problem, sequence, kv_head, 0..problem.group() * sequence.queries.len());
-        queries.clear();
-        queries.resize(lanes.count.next_power_of_two() * width, 0.0);
-        lanes.gather(isa, &problem.q, sequence, queries);
-        elementwise(isa, [], [queries], &Scale(query_factor(problem)));
+        gather_queries(isa, problem, sequence, lanes, queries);
         scores.resize(KEYS * lanes.width, 0.0);
         contexts.clear();
         contexts.resize(lanes.count * value_width, 0.0);
@@ -84,16 +80,7 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
                     prefetch_row(isa, &problem.k, [sequence.batch, kv_head, sequence.first_key + tile.start + j + KEYS]);
                 }
             };
-            for first in (0..lanes.count).step_by(4) {
-                let (out, stride, queries) = (&mut scores[first..], lanes.width, &queries[first * width..]);
-                let ahead = (first == 0).then_some(&ahead);
-                let product = Dots { queries, k: tile_k, width, out, stride, ahead };
-                match lanes.count - first {
-                    1 => isa.call(Of::<1, _>(product)),
-                    2 => isa.call(Of::<2, _>(product)),
-                    _ => isa.call(Of::<4, _>(product)),
-                }
-            }
+            dots(isa, queries, lanes.count, tile_k, width, scores, lanes.width, ahead);
             adjust(isa, problem, sequence, lanes, tile.clone(), kind, scores, bent);
             let factors = online.push(isa, lanes.width, scores);
             for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
@@ -126,78 +113,5 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
             }
             to[value_dim] = lse[r];
         }
-    }
-}
-
-/// `out[j][r] = queries[r] . k[j]`, with sums that run over lanes.
-struct Dots<'a, F> {
-    /// `[rows][width]`
-    queries: &'a [f32],
-    k: Rows<'a>,
-    width: usize,
-    /// `[keys][stride]`
-    out: &'a mut [f32],
-    stride: usize,
-    /// Called with each key before it is multiplied.
-    ahead: Option<&'a F>,
-}
-
-/// The products of `ROWS` queries: 1, 2 or 4.
-struct Of<'a, const ROWS: usize, F>(Dots<'a, F>);
-
-impl<const ROWS: usize, F: Fn(usize)> Op for Of<'_, ROWS, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Dots { queries, k, width, out, stride, ahead } = self.0;
-        let count = out.len().div_ceil(stride);
-        let together = SUMS / ROWS;
-        for first in (0..count).step_by(together) {
-            if let Some(ahead) = ahead {
-                (first..(first + together).min(count)).for_each(ahead);
-            }
-            let mut sums = [isa.splat(0.0); SUMS];
-            // Past the last key, it is read again.
-            let mut keys = [0; SUMS];
-            for (j, key) in keys.iter_mut().enumerate() {
-                *key = (first + j).min(count - 1) * k.stride;
-            }
-            for c in (0..width).step_by(I::LANES) {
-                for j in 0..SUMS / ROWS {
-                    let key = isa.load(&k.data[keys[j] + c..]);
-                    for r in 0..ROWS {
-                        sums[j * ROWS + r] = isa.fma(key, isa.load(&queries[r * width + c..]), sums[j * ROWS + r]);
-                    }
-                }
-            }
-            let mut dots = [0.0; SUMS];
-            add_across(isa, &mut sums);
-            for i in 0..SUMS / I::LANES {
-                isa.store(sums[i], &mut dots[i * I::LANES..]);
-            }
-            for (out, dots) in out[first * stride..].chunks_mut(stride).zip(dots.chunks_exact(ROWS)) {
-                let rows = ROWS.min(out.len());
-                out[..rows].copy_from_slice(&dots[..rows]);
-            }
-        }
-    }
-}
-
-/// The sum of the lanes of each vector, in the order of the vectors, as the lanes of the first few.
-#[inline(always)]
-fn add_across<I: Isa>(isa: I, sums: &mut [I::Vector; SUMS]) {
-    let mut left = SUMS;
-    // Each round adds the upper half of every sum's lanes to the lower, and puts two sums into one vector.
-    for _ in 0..I::LANES.ilog2() {
-        left /= 2;
-        for i in 0..left {
-            let (low, high) = isa.interleave(sums[i], sums[i + left]);
-            sums[i] = isa.add(low, high);
-        }
-    }
-    // What is left are 16 / LANES vectors, with the sums in turn.
-    if left == 2 {
-        (sums[0], sums[1]) = isa.interleave(sums[0], sums[1]);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::dots::{dots, gather_queries};
 use super::elementary::exp;
-use super::score::{query_factor, score};
-use super::tile::{KEYS, Lanes, ROWS, Rows};
+use super::score::{adjust, query_factor, score};
+use super::tile::{KEYS, Lanes, ROWS, Rows, padded, prefetch_row};
 use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
@@ -12,6 +13,11 @@ use crate::simd::{Isa, Op};
 
 /// Queries that go through the keys together, so that a tile of keys is read once for all of them.
 pub(crate) const BLOCK: usize = 4 * ROWS;
+
+/// Up to this many queries are multiplied with keys along the width of a head, where lanes of queries would be idle.
+const FEW: usize = 4;
+/// Keys by which a key is asked for before it is multiplied with a few queries.
+const AHEAD: usize = 32;
 
 /// Fills `out[queries][keys]` with scores; cells that no query may look at are left as they are.
 pub(crate) struct Scores<'a, 'p, Q, K> {
@@ -91,7 +97,7 @@ pub(crate) struct Weigh<'a, 'p, Q, K, T> {
 #[derive(Default)]
 struct QueryTile {
     lanes: Lanes,
-    /// `[dim][width]`
+    /// `[dim][width]`, or, of a few, `[queries][padded dim]`.
     queries: Vec<f32>,
     /// `+inf`, which makes every weight 0, in idle lanes and for queries without keys.
     lse: Vec<f32>,
@@ -115,16 +121,17 @@ impl<Q: Element, K: Element, T: Take> Op for Weigh<'_, '_, Q, K, T> {
             if start >= end {
                 continue;
             }
+            let few = block.len() <= FEW;
             let across = block.len().div_ceil(ROWS);
             tiles.resize_with(tiles.len().max(across * count), QueryTile::default);
             for (i, tile) in tiles[..across * count].iter_mut().enumerate() {
-                tile.fill(isa, problem, sequence, lse, heads.start + i % count, block.start + i / count * ROWS..block.end);
+                tile.fill(isa, problem, sequence, lse, heads.start + i % count, block.start + i / count * ROWS..block.end, few);
             }
             while start < end {
                 let part = start..(start + KEYS).min(end);
                 start = part.end;
                 for (h, head) in heads.clone().enumerate() {
-                    let k = Rows::new(isa, &problem.k, sequence, head / problem.group(), part.clone(), false, &mut buffer);
+                    let k = Rows::new(isa, &problem.k, sequence, head / problem.group(), part.clone(), few, &mut buffer);
                     for (t, tile) in tiles.iter().skip(h).step_by(count).take(across).enumerate() {
                         let queries = tile.lanes.queries();
                         let reach = band.reach(queries.clone());
@@ -135,7 +142,18 @@ impl<Q: Element, K: Element, T: Take> Op for Weigh<'_, '_, Q, K, T> {
                         }
                         let (k, width) = (k.skip(keys.start - part.start), tile.lanes.width);
                         let weights = &mut weights[..keys.len() * width];
-                        score(isa, problem, sequence, &tile.lanes, &tile.queries, k, keys.clone(), kind, weights, &mut bent);
+                        if few {
+                            let ahead = |j: usize| {
+                                if keys.start + j + AHEAD < end {
+                                    let key = sequence.first_key + keys.start + j + AHEAD;
+                                    prefetch_row(isa, &problem.k, [sequence.batch, head / problem.group(), key]);
+                                }
+                            };
+                            dots(isa, &tile.queries, tile.lanes.count, k, padded(problem.dims()[0]), weights, width, ahead);
+                            adjust(isa, problem, sequence, &tile.lanes, keys.clone(), kind, weights, &mut bent);
+                        } else {
+                            score(isa, problem, sequence, &tile.lanes, &tile.queries, k, keys.clone(), kind, weights, &mut bent);
+                        }
                         tile.weigh(isa, weights);
                         if let Some(factors) = factors {
                             let [_, heads, _, _] = problem.q.shape();
@@ -168,9 +186,14 @@ impl QueryTile {
         lse: &[f32],
         head: usize,
         queries: Range<usize>,
+        few: bool,
     ) {
         self.lanes.take_head(problem, sequence, head, queries);
-        self.lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+        if few {
+            gather_queries(isa, problem, sequence, &self.lanes, &mut self.queries);
+        } else {
+            self.lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+        }
         let [_, heads, q_len, _] = problem.q.shape();
         let first = (sequence.batch * heads + head) * q_len + sequence.queries.start + self.lanes.queries[0];
         self.lse.clear();

@@ -6,6 +6,7 @@
 
 pub(crate) mod backward;
 pub(crate) mod decode;
+pub(crate) mod dots;
 pub mod elementary;
 pub(crate) mod forward;
 pub(crate) mod glance;

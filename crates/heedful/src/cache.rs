@@ -1,5 +1,6 @@
 //! Keys and values of the tokens so far, for decoding one step after the other.
 
+use crate::lens::{Glance, attend_with};
 use crate::problem::shape;
 use crate::{Element, Error, Options, Result, View, ViewMut, attend};
 
@@ -143,11 +144,30 @@ impl<T: Element> Cache<T> {
     /// # Errors
     /// If shapes or options do not fit, or the options hold key lengths of their own.
     pub fn attend<Q: Element>(&self, q: View<'_, Q>, options: &Options<'_>, out: ViewMut<'_>, lse: Option<&mut [f32]>) -> Result<()> {
+        attend(q, self.keys(), self.values(), &self.options("Cache::attend", options)?, out, lse)
+    }
+
+    /// [`attend`](Self::attend), and a glance at the weights on the way: where does the token that is being decoded look?
+    ///
+    /// # Errors
+    /// As [`attend`](Self::attend); also if marks do not fit the keys.
+    pub fn attend_with<Q: Element>(
+        &self,
+        q: View<'_, Q>,
+        options: &Options<'_>,
+        out: ViewMut<'_>,
+        lse: Option<&mut [f32]>,
+        glance: &mut Glance,
+    ) -> Result<()> {
+        attend_with(q, self.keys(), self.values(), &self.options("Cache::attend_with", options)?, out, lse, glance)
+    }
+
+    fn options<'a>(&'a self, operation: &'static str, options: &Options<'a>) -> Result<Options<'a>> {
         if options.key_lengths.is_some() {
             let fix = "the cache knows the lengths: leave it out".into();
-            return Err(Error::Option { operation: "Cache::attend", option: "key_lengths", value: "set".into(), fix });
+            return Err(Error::Option { operation, option: "key_lengths", value: "set".into(), fix });
         }
-        attend(q, self.keys(), self.values(), &Options { key_lengths: Some(&self.lengths), ..*options }, out, lse)
+        Ok(Options { key_lengths: Some(&self.lengths), ..*options })
     }
 }
 

@@ -171,6 +171,31 @@ impl Layout {
             })
     }
 
+    /// Whether this tensor and another in the same slice, `distance` elements further on, have a place in common.
+    ///
+    /// A place in common is a solution of `sum_i e_i stride_i = distance`, with the indices of this tensor counted up and those of the other
+    /// down. It is looked for from the largest stride on, with bounds on what the smaller ones can still make up for.
+    fn meets(&self, other: &Self, distance: isize) -> bool {
+        if self.is_empty() || other.is_empty() {
+            return false;
+        }
+        // How far each index can be counted, down and up.
+        let mut steps = [(0, [0, 0]); 8];
+        for i in 0..4 {
+            steps[i] = (self.strides[i] as isize, [0, self.shape[i] as isize - 1]);
+            steps[4 + i] = (other.strides[i] as isize, [1 - other.shape[i] as isize, 0]);
+        }
+        steps.sort_unstable_by_key(|&(stride, _)| std::cmp::Reverse(stride));
+        // Indices along equal strides count as one.
+        for i in 1..8 {
+            if steps[i].0 == steps[i - 1].0 {
+                let [low, high] = std::mem::take(&mut steps[i - 1].1);
+                steps[i].1 = [steps[i].1[0] + low, steps[i].1[1] + high];
+            }
+        }
+        reaches(&steps, distance)
+    }
+
     fn writable(&self, len: usize) -> Result<()> {
         self.fits(len)?;
         if self.overlaps_itself() {
@@ -182,6 +207,20 @@ impl Layout {
     fn error(&self, len: usize, fix: String) -> Error {
         Error::View { shape: self.shape, strides: self.strides, len, fix }
     }
+}
+
+/// Whether `distance` is a sum of strides, each taken a number of times within its bounds. Strides descend.
+fn reaches(steps: &[(isize, [isize; 2])], distance: isize) -> bool {
+    let Some((&(stride, [low, high]), rest)) = steps.split_first() else { return distance == 0 };
+    if stride == 0 || low == high {
+        return reaches(rest, distance);
+    }
+    let bound = |end: usize| rest.iter().map(|(stride, ends)| stride * ends[end]).sum::<isize>();
+    let (least, most) = (bound(0), bound(1));
+    // Where strides lie within each other, as those of tensors do, one or two counts are left.
+    let first = (distance - most).div_euclid(stride) + isize::from((distance - most).rem_euclid(stride) > 0);
+    let last = (distance - least).div_euclid(stride);
+    (first.max(low)..=last.min(high)).any(|count| reaches(rest, distance - count * stride))
 }
 
 fn too_large(shape: [usize; 4], strides: [usize; 4]) -> Error {
@@ -476,11 +515,10 @@ impl<'a> QkvMut<'a> {
         Self(Storage::Separate([q, k, v]))
     }
 
-    /// Three tensors in one slice. Element `[0, 0, 0, 0]` of each lies at its entry of `starts`. They must not overlap each other: one
-    /// would overwrite what another holds.
+    /// Three tensors in one slice. Element `[0, 0, 0, 0]` of each lies at its entry of `starts`.
     ///
     /// # Errors
-    /// If an element would lie beyond `data`, or two elements of one tensor at the same place.
+    /// If an element would lie beyond `data`, or two elements at the same place.
     ///
     /// ```
     /// use heedful::{Layout, QkvMut};
@@ -494,6 +532,13 @@ impl<'a> QkvMut<'a> {
     pub fn fused(data: &'a mut [f32], starts: [usize; 3], layouts: [Layout; 3]) -> Result<Self> {
         for (&start, layout) in starts.iter().zip(&layouts) {
             layout.writable(data.len().saturating_sub(start))?;
+        }
+        for (i, j) in [(0, 1), (0, 2), (1, 2)] {
+            if layouts[i].meets(&layouts[j], starts[j] as isize - starts[i] as isize) {
+                let [a, b] = [["q", "k", "v"][i], ["q", "k", "v"][j]];
+                let fix = format!("{a} and {b} have places in common, and one would overwrite the other: move their starts apart");
+                return Err(layouts[j].error(data.len(), fix));
+            }
         }
         Ok(Self(Storage::Fused { data, starts, layouts, origin: 0 }))
     }
@@ -586,5 +631,38 @@ mod tests {
         assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [0, 2, 4, 1]).is_err());
         assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [0, 4, 8, 1]).is_ok());
         assert!(ViewMut::strided(&mut data, [1, 2, 3, 4], [7, 1, 8, 2]).is_ok());
+    }
+
+    #[test]
+    fn gradients_in_one_slice_may_lie_between_each_other_but_not_on_each_other() {
+        // Five tokens whose rows hold q of four heads, k of two and v of two, each four wide.
+        let layout = |heads| Layout::strided([1, heads, 5, 4], [160, 4, 32, 1]).unwrap();
+        let layouts = [layout(4), layout(2), layout(2)];
+        let mut data = [0.0; 160];
+        assert!(QkvMut::fused(&mut data, [0, 16, 24], layouts).is_ok());
+        for (starts, names) in [([0, 15, 24], "q and k"), ([0, 16, 23], "k and v"), ([8, 0, 16], "q and v"), ([0, 0, 0], "q and k")] {
+            let error = QkvMut::fused(&mut data, starts, layouts).err().unwrap().to_string();
+            assert!(error.contains(names) && error.contains("move their starts apart"), "{error}");
+        }
+    }
+
+    #[test]
+    fn tensors_meet_where_two_of_their_elements_do() {
+        let shapes = [[1, 1, 1, 1], [1, 2, 3, 2], [2, 1, 2, 3], [1, 3, 2, 1], [2, 2, 2, 2]];
+        let strides = [[12, 6, 2, 1], [7, 3, 5, 2], [1, 2, 4, 8], [0, 6, 6, 3]];
+        let layouts: Vec<Layout> =
+            shapes.iter().flat_map(|&shape| strides.map(|strides| Layout::strided(shape, strides).unwrap())).collect();
+        let places = |layout: &Layout| {
+            let [a, b, c, d] = layout.shape;
+            let all = (0..a).flat_map(|i| (0..b).flat_map(move |j| (0..c).flat_map(move |k| (0..d).map(move |l| [i, j, k, l]))));
+            all.map(|index| (0..4).map(|i| index[i] * layout.strides[i]).sum::<usize>() as isize).collect::<Vec<_>>()
+        };
+        for (a, b) in layouts.iter().flat_map(|a| layouts.iter().map(move |b| (a, b))) {
+            let (of_a, of_b) = (places(a), places(b));
+            for distance in -30..30 {
+                let expected = of_b.iter().any(|place| of_a.contains(&(place + distance)));
+                assert_eq!(a.meets(b, distance), expected, "{a:?} {b:?} {distance}");
+            }
+        }
     }
 }

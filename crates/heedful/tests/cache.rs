@@ -1,6 +1,7 @@
 //! Decoding step by step over a cache against the whole sequence at once.
 
 use half::{bf16, f16};
+use heedful::lens::Glance;
 use heedful::{Cache, Diagonal, Element, Options, View, ViewMut, attend};
 
 fn numbers(seed: u32, len: usize) -> Vec<f32> {
@@ -58,6 +59,11 @@ fn sequences_grow_apart_and_are_selected() {
         let mean = (x[c] + x[4 + c] + x[8 + c]) / 3.0;
         assert!((out[c] - x[12 + c]).abs() < 1e-6 && (out[4 + c] - mean).abs() < 1e-6 && out[8 + c] == out[4 + c]);
     }
+
+    let (mut glance, mut again) = (Glance::new().entropy().top(1), [0.0; 12]);
+    cache.attend_with(q, &Options::new(), ViewMut::contiguous(&mut again, [3, 1, 1, 4]).unwrap(), None, &mut glance).unwrap();
+    assert!(again.iter().zip(&out).all(|(again, out)| (again - out).abs() < 1e-6));
+    assert!(glance.entropies().iter().zip([0.0, 3f32.ln(), 3f32.ln()]).all(|(entropy, expected)| (entropy - expected).abs() < 1e-6));
 }
 
 #[test]

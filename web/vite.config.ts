@@ -21,7 +21,8 @@ function licences(): Plugin {
 export default defineConfig({
   base: './',
   plugins: [licences()],
-  server: { proxy: { '/api': 'http://127.0.0.1:7878' } },
+  // The page's own Host goes through: the server refuses requests of other origins.
+  server: { proxy: { '/api': { target: 'http://127.0.0.1:7878', changeOrigin: false } } },
   build: {
     outDir: '../crates/heedful-explorer/dist',
     emptyOutDir: true,

@@ -80,6 +80,16 @@ function param<T>(name: string, fallback: T, read: (text: string) => T | undefin
 
 export const text = (name: string, fallback = ''): Param<string> => param(name, fallback, (t) => t, (t) => t);
 
+/** A text that may be absent, which is not the same as empty. */
+export const optional = (name: string): Param<string | null> => ({
+  get value() {
+    return address.value.params.get(name) ?? null;
+  },
+  set value(value: string | null) {
+    change({ [name]: value });
+  },
+});
+
 export const choice = <T extends string>(name: string, choices: readonly T[], fallback: T = choices[0]): Param<T> =>
   param(name, fallback, (t) => choices.find((c) => c === t), (t) => t);
 

@@ -81,6 +81,15 @@ export function use(key: string): () => void {
   };
 }
 
+/** Puts an answer that came from elsewhere among those that a saved page will carry; call what is returned when it is no longer shown. */
+export function provide(request: Request, answer: unknown): () => void {
+  keep(keyOf(request), answer);
+  return use(keyOf(request));
+}
+
+/** What a saved page carries for this; nothing on a page that has a server. */
+export const carried = (request: Request): unknown => recorded?.answers[keyOf(request)];
+
 async function send(request: Request, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {

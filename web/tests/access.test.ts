@@ -25,6 +25,11 @@ for (const theme of ['light', 'dark'] as const) {
         return (await axe.run(document, { resultTypes: ['violations'] })).violations;
       });
       const serious = violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
+      // On a phone, parts of a page may be scrolled sideways, the page itself not.
+      const size = page.viewportSize()!;
+      await page.setViewportSize({ width: 400, height: 800 });
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is wider than a phone`);
+      await page.setViewportSize(size);
       assert.deepEqual(serious.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')} ${n.failureSummary?.split('\n')[1] ?? ''}`).join('; ')}`), [], `${name}, ${theme}`);
     });
   }, { colorScheme: theme, bypassCSP: true }));

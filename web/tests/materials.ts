@@ -33,7 +33,8 @@ export function report() {
     corpus: { training_files: ['train.tsv'], training_pairs: 100_000, validation_pairs: 500, test_files: ['test.tsv'], test_sentences: 500, tested_on_validation: false, vocabulary: 8000, source_language: 'de', target_language: 'en' },
     budget: { minutes: 20, updates: 100_000 }, seed: 1,
     rungs: [rung('rnn', 18, 6), rung('rnn with attention', 24, 2), rung('transformer', 28, 1)],
-    differences: [{ first: 'rnn', second: 'transformer', metric: 'BLEU', words: null, difference: 10, interval: [8.5, 11.4], p_value: 0.001 }],
+    differences: ([[null, 10, 8.5, 11.4, 0.001], ['1-10', 1, -1, 3, 0.2], ['11-20', 6, 4, 8, 0.001], ['21+', 14, 11, 17, 0.001]] as const)
+      .map(([words, difference, low, high, p_value]) => ({ first: 'rnn', second: 'transformer', metric: 'BLEU', words, difference, interval: [low, high], p_value })),
     sentences: lengths.map((words, i) => ({
       source: `Satz ${i + 1} .`, reference: `Sentence ${i + 1} .`, words: [5, 15, 25][i], origin: `the first test sentence of median length among those of ${words} words`, source_words: ['Satz', String(i + 1), '.'],
       translations: [{ rung: 'rnn', text: 'Set .', target_words: ['Set', '.'], alignment: null }, { rung: 'transformer', text: `Sentence ${i + 1} .`, target_words: ['Sentence', String(i + 1), '.'], alignment }],

@@ -133,7 +133,57 @@ test('translate: ribbons, pins, heat map, candidates, and forcing a word to look
   assert.match(page.url(), /force=0%3A3/);
   await page.getByRole('button', { name: 'Let go' }).click();
   await page.getByText(/^Forced:/).waitFor({ state: 'detached' });
+
+  // Another candidate, by keyboard alone: what is forced is that one, and the keyboard stays where it was.
+  await candidates.nth(1).click();
+  const second = await page.getByTestId('translation').innerText();
+  await page.keyboard.press('f');
+  await page.locator('[data-place="r0"]').focus();
+  await page.keyboard.press('Enter');
+  await page.getByText('Now choose the source word').waitFor();
+  await page.locator('[data-place="c0"]').focus();
+  await page.keyboard.press('End');
+  await page.keyboard.press('Enter');
+  const note = await page.getByText(/^Forced:/).innerText();
+  assert.ok(note.endsWith(`Without it: ${second}`) || note.endsWith('The words stay the same.'), note);
+  assert.match(await page.evaluate(() => (document.activeElement as HTMLElement).dataset.place ?? 'nowhere'), /^c/);
+  await page.getByRole('button', { name: 'Let go' }).click();
+  await page.getByText(/^Forced:/).waitFor({ state: 'detached' });
+  assert.equal(await page.getByTestId('translation').innerText(), second);
+  await candidates.nth(0).click();
   await exportsWork(page, labels('.words-picture [data-place]'));
+}));
+
+test('translate: a text that was emptied stays empty; a very long sentence can be seen whole', () => inPage(async (page) => {
+  await page.goto('#/translate');
+  const text = page.getByLabel(/^Text/);
+  await page.waitForSelector('.words-picture [data-place]');
+  await text.fill('');
+  await page.getByText('Type a sentence').waitFor();
+  assert.equal(await text.inputValue(), '');
+  await page.keyboard.type(`${'Der alte Hund schläft heute unter dem alten Tisch, und '.repeat(6)}die Katze trinkt.`);
+  await page.getByRole('button', { name: 'see it as a heat map' }).click();
+  const picture = page.locator('.words-picture');
+  await page.getByTestId('heat-cells').waitFor();
+  assert.ok(await picture.evaluate((e) => e.scrollWidth <= e.clientWidth));
+}));
+
+test('translate: a source word is hardly looked at when no word of the translation gave it 0.15', () => inPage(async (page) => {
+  // The server's answer, with weights of which the second word gets little from each, though more than that in all.
+  await page.route('**/api/translate', async (route) => {
+    const answer = await (await route.fetch()).json();
+    for (const sentence of answer.sentences) for (const candidate of sentence.candidates) {
+      const share = 1 / candidate.words.length;
+      candidate.alignment.weights = candidate.words.map(() => sentence.words.map((_: string, c: number) => (c === 0 ? 0.9 : c === 1 ? 0.1 : 0)));
+      candidate.alignment.coverage = sentence.words.map((_: string, c: number) => (c === 0 ? 0.9 : c === 1 ? 0.1 : 0) / share);
+    }
+    await route.fulfill({ json: answer });
+  });
+  await page.goto(`#/translate?${new URLSearchParams({ text: 'Die Katze trinkt Milch.' })}`);
+  await page.waitForSelector('.words-picture [data-place]');
+  assert.match((await page.locator('[data-place=c1]').getAttribute('aria-label'))!, /hardly looked at/);
+  assert.doesNotMatch((await page.locator('[data-place=c0]').getAttribute('aria-label'))!, /hardly looked at/);
+  assert.match(await page.locator('.reading').innerText(), /Hardly looked at: “Katze”, “trinkt”, “Milch”, “.”\./);
 }));
 
 test('translate: two models beside each other, one of them without attention, and the difference of two', { skip: models.length === 0 && 'HEEDFUL_MODELS names no further models' }, () => inPage(async (page) => {
@@ -194,12 +244,26 @@ test('heads: the grid, a head, a query, and what is set aside', () => inPage(asy
   await page.locator('[data-head][tabindex="0"]').focus();
   await page.keyboard.press('ArrowRight');
   assert.match(page.url(), /head=2/);
+  // Which token is looked at by most heads, and by each of them; the end can be set aside.
+  const votes = async () => {
+    const said = await page.getByTestId('popular').innerText();
+    return { said, heads: Number(said.match(/of (\d+) heads/)![1]) };
+  };
+  assert.equal((await votes()).heads, await cells.count());
+  await page.getByLabel('Coloured by').selectOption('received');
+  await page.getByLabel('Set aside').selectOption('special');
+  await page.getByText(/Looked at most, special tokens set aside/).waitFor();
+  assert.doesNotMatch((await votes()).said, /⟨end⟩/);
+  const named = await cells.locator('small').allInnerTexts();
+  assert.equal(named.length, await cells.count());
+  const most = [...new Set(named)].map((token) => named.filter((other) => other === token).length).reduce((a, b) => Math.max(a, b));
+  assert.ok(most >= Number((await votes()).said.match(/by (\d+)/)![1]));
   // Setting special tokens aside takes their weight away; the row then sums to what is left, or to 1 again.
   await page.getByLabel('Set aside').selectOption('special');
   await page.getByText(/Set aside: special tokens/).waitFor();
-  assert.match(await page.locator('.reading', { hasText: 'Set aside' }).innerText(), /rows sum to what is left/);
+  assert.match(await page.locator('.reading', { hasText: /Set aside:/ }).innerText(), /rows sum to what is left/);
   await page.getByRole('switch', { name: 'rows sum to 1 again' }).click();
-  assert.match(await page.locator('.reading', { hasText: 'Set aside' }).innerText(), /rows sum to 1 again/);
+  assert.match(await page.locator('.reading', { hasText: /Set aside:/ }).innerText(), /rows sum to 1 again/);
   await page.getByRole('switch', { name: 'log colours' }).click();
   for (const kind of ['decoder looks at itself', 'decoder looks at the source']) {
     await page.getByRole('radio', { name: kind }).click();
@@ -256,6 +320,14 @@ test('map: a long text, zoomed, searched and asked', () => inPage(async (page) =
   await page.keyboard.press('Enter');
   await page.waitForURL(/cell=/);
   await page.getByTestId('column').locator('li').first().waitFor();
+  // Does the second mention look at the first? By keys: the second is gone to, then the first is asked about.
+  await page.locator('.search .found').nth(1).focus();
+  await page.keyboard.press('Enter');
+  const query = page.url().match(/cell=(\d+)/)![1];
+  await page.locator('.search').getByRole('button', { name: `as key: how much does token ${Number(query) + 1} look there?` }).first().focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction((q) => new RegExp(`cell=${q}%2C(?!${q}\\b)`).test(location.hash), query);
+  await page.getByTestId('pair').getByText(/^Weight [\d.e-]+, [\d.,]+ times as much as if it looked everywhere alike/).waitFor();
   await complete();
   await page.waitForTimeout(500);
   const probe = labels('[data-testid=row] li, [data-testid=column] li');
@@ -267,12 +339,16 @@ test('map: a long text, zoomed, searched and asked', () => inPage(async (page) =
   await page.getByRole('button', { name: 'Forget the test' }).waitFor({ state: 'detached' });
 }));
 
-test('ladder: a report as a page', () => inPage(async (page) => {
+async function openReport(page: Page, content: unknown) {
   await page.goto('#/ladder');
   const file = join(folder, 'report.json');
-  writeFileSync(file, JSON.stringify(report()));
+  writeFileSync(file, JSON.stringify(content));
   await page.locator('input[type=file]').setInputFiles(file);
   await page.waitForSelector('[data-bucket]');
+}
+
+test('ladder: a report as a page', () => inPage(async (page) => {
+  await openReport(page, report());
   assert.equal(await page.locator('[data-bucket]').count(), 3);
   await page.locator('[data-bucket="2"]').click();
   assert.match(page.url(), /bucket=2/);
@@ -288,6 +364,47 @@ test('ladder: a report as a page', () => inPage(async (page) => {
   const svg = readFileSync(await saved(page, 'SVG'), 'utf8');
   assert.match(svg, /chrF by sentence length/);
   assert.match(readFileSync(await saved(page, 'CSV'), 'utf8'), /chrF by words/);
+  // A report that was opened here is in no server: the saved page carries it.
+  await exportsWork(page, labels('[data-bucket], .sentence dd'));
+  // It stays while other views are looked at.
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('g');
+  await page.getByRole('link', { name: 'Ladder' }).click();
+  await page.waitForSelector('[data-bucket]');
+}));
+
+test('ladder: from which length on a rung is behind, and whether that is more than chance', () => inPage(async (page) => {
+  await openReport(page, report());
+  const table = page.getByTestId('differences');
+  assert.match(await table.innerText(), /rnn is behind transformer from 11-20 words on, more than chance/);
+  assert.deepEqual(await table.locator('td span').evaluateAll((all) => all.map((e) => [e.className, e.firstChild!.textContent])), [['told', '+10.0'], ['untold', '+1.0'], ['told', '+6.0'], ['told', '+14.0']]);
+  // Keys alone: a length, its sentences, where the model looked.
+  await table.getByRole('button', { name: '21+' }).focus();
+  await page.keyboard.press('Enter');
+  assert.match(page.url(), /bucket=2/);
+  await page.getByRole('button', { name: 'Read 1 sentence of 21+ words' }).focus();
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.looked [data-place]');
+}));
+
+test('ladder: a sentence too long for ribbons is shown as a heat map', () => inPage(async (page) => {
+  const long = report();
+  const words = Array.from({ length: 60 }, (_, i) => `Wort${i}`);
+  const weights = words.map((_, r) => words.map((__, c) => (r === c ? 1 : 0)));
+  const target = long.sentences[2].translations[1];
+  Object.assign(long.sentences[2], { source_words: words });
+  Object.assign(target, { target_words: words, alignment: { weights, outside: words.map(() => 0), coverage: words.map(() => 1) } });
+  await openReport(page, long);
+  await page.locator('[data-bucket="2"]').click();
+  await page.getByRole('button', { name: 'where it looked' }).click();
+  const picture = page.locator('.looked .words-picture');
+  await page.getByTestId('heat-cells').waitFor();
+  assert.ok(await picture.evaluate((e) => e.scrollWidth <= e.clientWidth), 'all words are seen at once');
+  await page.locator('.looked').getByRole('radio', { name: 'ribbons' }).click();
+  await page.getByRole('button', { name: 'see it as a heat map' }).click();
+  await page.getByTestId('heat-cells').waitFor();
 }));
 
 test('everywhere: help, tables, theme and views by keyboard', () => inPage(async (page) => {

@@ -1,10 +1,10 @@
 /** Heads: which head looks where? A grid of all heads, the map of one, and the heaviest keys of a query. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { change, choice, flag, integer, text } from '../address.ts';
+import { change, choice, flag, integer, optional, text } from '../address.ts';
 import { post, useAnswer, useInfo, useModels, type Attention, type HeadNumbers, type Heads as HeadsAnswer, type Kind, type Model, type Token } from '../api.ts';
 import { position, readableOn, SCALES, sequential, type ScaleName } from '../colour.ts';
 import { useExportable, type DataTable } from '../export/exportable.ts';
-import { number, percent } from '../format.ts';
+import { count, number, percent } from '../format.ts';
 import { useKeys } from '../keyboard.ts';
 import { palette, type Palette } from '../theme.ts';
 import { layout, Ribbons, type Links } from '../translate/ribbons.tsx';
@@ -17,7 +17,7 @@ import { Refusal } from '../ui/refusal.tsx';
 import { WordKeys } from '../ui/words.tsx';
 import { ASIDE, asideColumns, prepare, tokenLabel, type Aside } from './weights.ts';
 
-const written = text('text');
+const written = optional('text');
 const target = text('target');
 const modelParam = text('model');
 const kindParam = choice('kind', ['encoder', 'decoder', 'cross'] as const);
@@ -40,7 +40,8 @@ const EXAMPLES: Record<string, string> = {
 interface Measure {
   label: string;
   hint: string;
-  of: (n: HeadNumbers, h: HeadsAnswer) => number | null;
+  /** `without` are the columns that are set aside. */
+  of: (n: HeadNumbers, h: HeadsAnswer, without: readonly number[]) => number | null;
   /** The largest that it can be; else the largest in the grid. */
   most?: (h: HeadsAnswer) => number;
 }
@@ -53,8 +54,10 @@ const MEASURES: Record<MeasureId, Measure> = {
   distance: { label: 'distance', hint: 'How far away the tokens looked at are, in tokens', of: (n) => n.distance },
   first: { label: 'on the first token', hint: 'Weight on the first token, mean over queries', of: (n) => n.first, most: () => 1 },
   last: { label: 'on the last token', hint: 'Weight on the last token (the end of the sentence), mean over queries', of: (n) => n.last, most: () => 1 },
-  received: { label: 'largest column sum', hint: 'How much the most looked-at token receives from each query, on average', of: (n, h) => Math.max(...n.columns) / Math.max(1, h.queries), most: () => 1 },
+  received: { label: 'largest column sum', hint: 'How much the most looked-at token receives from each query, on average', of: (n, h, without) => Math.max(0, ...n.columns.filter((_, c) => !without.includes(c))) / Math.max(1, h.queries), most: () => 1 },
 };
+
+const ASIDE_LABELS: Record<Aside, string> = { nothing: 'nothing', first: 'the first token', special: 'special tokens' };
 
 const KINDS: Record<Kind, string> = { encoder: 'encoder looks at itself', decoder: 'decoder looks at itself', cross: 'decoder looks at the source' };
 
@@ -63,7 +66,7 @@ export function Heads() {
   const models = useModels();
   const list = (models.data?.models ?? []).filter((m) => m.attention.encoder || m.attention.cross);
   const model = list.find((m) => m.id === modelParam.value) ?? list.find((m) => m.id === models.data?.default) ?? list[0] ?? null;
-  const source = written.value || (model ? (EXAMPLES[model.source?.code ?? 'de'] ?? EXAMPLES.en) : '');
+  const source = written.value ?? (model ? (EXAMPLES[model.source?.code ?? 'de'] ?? EXAMPLES.en) : '');
   const [draft, setDraft] = useState<string | null>(null);
   useEffect(() => {
     if (draft === null) return;
@@ -87,7 +90,8 @@ export function Heads() {
     return [data.target_tokens, shownKind === 'cross' ? data.source_tokens : data.decoder_tokens];
   }, [data, shownKind]);
   const [queryLabels, keyLabels] = useMemo(() => [queries.map(tokenLabel), keys.map(tokenLabel)], [queries, keys]);
-  const prepared = useMemo(() => matrix && prepare(matrix, asideColumns(aside.value, keys), renormalise.value), [matrix, keys, aside.value, renormalise.value]);
+  const without = useMemo(() => asideColumns(aside.value, keys), [aside.value, keys]);
+  const prepared = useMemo(() => matrix && prepare(matrix, without, renormalise.value), [matrix, without, renormalise.value]);
   const numbers = data && kind ? data[kind] : null;
   const every = kind && shape ? Array.from({ length: shape.layers * shape.heads }, (_, i) => ({ kind, layer: Math.floor(i / shape.heads), head: i % shape.heads })) : [];
   const fits = numbers && info.data ? numbers.queries * numbers.keys * every.length <= info.data.limits.matrix_cells && every.length <= MOST_MAPS : false;
@@ -115,7 +119,7 @@ export function Heads() {
     name: `head-${kind}-${l + 1}-${h + 1}`,
     title: `heedful: ${view.title}`,
     picture: (p) => <Picture view={view} focus={new Set(pins.value)} palette={p} background />,
-    tables: () => tables(numbers, view),
+    tables: () => tables(numbers, view, without),
     data: () => ({ model: model!.id, source, kind, layer: l + 1, head: h + 1, set_aside: aside.value, renormalised: renormalise.value, queries: queryLabels, keys: keyLabels, weights: view.prepared.weights, numbers: numbers.numbers }),
   });
 
@@ -133,7 +137,7 @@ export function Heads() {
       <div class="bar">
         {list.length > 1 && <Select label="Model" value={model.id} options={list.map((m: Model) => ({ value: m.id, label: modelLabel(m) }))} onChange={(id) => change({ model: id === models.data!.default ? null : id, layer: null, head: null, pin: null })} />}
         <Segmented label="Who looks at whom" value={kind} options={kinds.map((value) => ({ value, label: KINDS[value] }))} onChange={(value) => change({ kind: value === 'encoder' ? null : value, pin: null })} />
-        <Select label="Set aside" value={aside.value} options={[{ value: 'nothing', label: 'nothing' }, { value: 'first', label: 'the first token' }, { value: 'special', label: 'special tokens' }]} onChange={(v) => (aside.value = v)} />
+        <Select label="Set aside" value={aside.value} options={ASIDE.map((value) => ({ value, label: ASIDE_LABELS[value] }))} onChange={(v) => (aside.value = v)} />
         {aside.value !== 'nothing' && <Toggle label="rows sum to 1 again" on={renormalise.value} onChange={(on) => (renormalise.value = on)} />}
         <Toggle label="log colours" on={logarithmic.value} onChange={(on) => (logarithmic.value = on)} />
         <Select label="Colours" value={scale.value} options={SCALES.map((value) => ({ value, label: value }))} onChange={(v) => (scale.value = v)} />
@@ -147,7 +151,7 @@ export function Heads() {
           <div class="panel-head"><h3>All heads</h3>
             {fits && <Segmented label="Cells" hideLabel value={cells.value} options={[{ value: 'numbers', label: 'numbers' }, { value: 'maps', label: 'maps' }]} onChange={(v) => (cells.value = v)} />}
             <Select label="Coloured by" value={measure.value} options={(Object.keys(MEASURES) as MeasureId[]).filter((m) => m !== 'distance' || kind !== 'cross').map((value) => ({ value, label: MEASURES[value].label }))} onChange={(v) => (measure.value = v)} /></div>
-          {numbers ? <Grid numbers={numbers} layer={l} head={h} maps={cells.value === 'maps' ? (all.data?.matrices ?? null) : null} /> : <Waiting>Looking …</Waiting>}
+          {numbers ? <Grid numbers={numbers} keys={keyLabels} without={without} layer={l} head={h} maps={cells.value === 'maps' ? (all.data?.matrices ?? null) : null} /> : source.trim() ? <Waiting>Looking …</Waiting> : <p class="hint">Type a sentence to see who looks at whom.</p>}
         </section>
         {view && <QueryView view={view} />}
         </div>
@@ -167,11 +171,34 @@ function stepQuery(by: number, count: number) {
   if (next !== at && count) pin(`r${next}`, false);
 }
 
-function Grid({ numbers, layer: at, head: chosen, maps }: { numbers: HeadsAnswer; layer: number; head: number; maps: Attention['matrices'] | null }) {
+/** The token that each head looks at most, in `layer, head` order: its column. */
+function favourites(numbers: HeadsAnswer, without: readonly number[]): (number | null)[][] {
+  return numbers.numbers.map((row) => row.map(({ columns }) => {
+    const among = columns.map((_, c) => c).filter((c) => !without.includes(c));
+    return among.length ? among.reduce((best, c) => (columns[c] > columns[best] ? c : best)) : null;
+  }));
+}
+
+/** Which tokens are looked at most by how many heads, the most popular first. */
+function Popular({ numbers, keys, without }: { numbers: HeadsAnswer; keys: readonly string[]; without: readonly number[] }) {
+  const votes = new Map<number, number>();
+  for (const column of favourites(numbers, without).flat()) if (column !== null) votes.set(column, (votes.get(column) ?? 0) + 1);
+  const order = [...votes].sort((a, b) => b[1] - a[1]);
+  if (!order.length) return null;
+  const name = (c: number) => `“${keys[c] ?? '…'}”${keys.filter((k) => k === keys[c]).length > 1 ? ` (token ${c + 1})` : ''}`;
+  return (
+    <p class="reading" data-testid="popular">
+      <span>Looked at most{aside.value === 'nothing' ? '' : `, ${ASIDE_LABELS[aside.value]} set aside`}: {order.slice(0, 4).map(([c, n]) => `${name(c)} by ${n}`).join(', ')}{order.length > 4 ? ', …' : ''} of {count(numbers.layers * numbers.heads, 'head')}.</span>
+    </p>
+  );
+}
+
+function Grid({ numbers, keys: labels, without, layer: at, head: chosen, maps }: { numbers: HeadsAnswer; keys: readonly string[]; without: readonly number[]; layer: number; head: number; maps: Attention['matrices'] | null }) {
   const table = useRef<HTMLTableElement>(null);
   const p = palette.value;
   const m = MEASURES[measure.value];
-  const values = numbers.numbers.map((row) => row.map((n) => m.of(n, numbers)));
+  const values = numbers.numbers.map((row) => row.map((n) => m.of(n, numbers, without)));
+  const liked = measure.value === 'received' ? favourites(numbers, without) : null;
   const most = m.most?.(numbers) ?? Math.max(1e-9, ...values.flat().map((v) => v ?? 0));
   const colour = useMemo(() => sequential(scale.value, p), [scale.value, p]);
   const keys = (e: KeyboardEvent) => {
@@ -197,8 +224,9 @@ function Grid({ numbers, layer: at, head: chosen, maps }: { numbers: HeadsAnswer
                   const map = maps?.find((m) => m.layer === l && m.head === h);
                   return (
                     <td key={h} data-head={`${l}.${h}`} tabIndex={here ? 0 : -1} aria-selected={here} class={here ? 'chosen' : ''} onClick={() => goTo(l, h)}
-                      style={{ backgroundColor: fill, color: readableOn(fill) }} aria-label={`layer ${l + 1}, head ${h + 1}: ${value === null ? 'none' : number(value, 2)}`}>
+                      style={{ backgroundColor: fill, color: readableOn(fill) }} aria-label={`layer ${l + 1}, head ${h + 1}: ${value === null ? 'none' : number(value, 2)}${liked ? `, ${labels[liked[l][h] ?? -1] ?? ''}` : ''}`}>
                       {map ? <Thumbnail weights={map.weights} colour={colour} /> : value === null ? '–' : number(value, value >= 10 ? 1 : 2)}
+                      {liked && !map && <small>{labels[liked[l][h] ?? -1]}</small>}
                     </td>
                   );
                 })}
@@ -208,6 +236,7 @@ function Grid({ numbers, layer: at, head: chosen, maps }: { numbers: HeadsAnswer
         </table>
       </div>
       <p class="reading"><Legend label={m.label} from={0} to={most} colour={colour} /><span>{m.hint}.</span></p>
+      <Popular numbers={numbers} keys={labels} without={without} />
     </>
   );
 }
@@ -271,7 +300,7 @@ function HeadView({ view }: { view: HeadPicture }) {
       </WordKeys>
       <p class="reading">
         {picture.value === 'map' ? <Legend label="weight" from={logarithmic.value ? colours.largest / 1000 : 0} to={colours.largest} colour={colours.colour} logarithmic={logarithmic.value} decimals={3} /> : <span>Keys above, queries below. Hidden: {percent(shown.hidden)} of the weight.</span>}
-        {aside.value !== 'nothing' && <span>Set aside: {aside.value === 'first' ? 'the first token' : 'special tokens'}, {percent(view.prepared.aside, 1)} of the weight; rows {renormalise.value ? 'sum to 1 again' : 'sum to what is left'}.</span>}
+        {aside.value !== 'nothing' && <span>Set aside: {ASIDE_LABELS[aside.value]}, {percent(view.prepared.aside, 1)} of the weight; rows {renormalise.value ? 'sum to 1 again' : 'sum to what is left'}.</span>}
       </p>
     </>
   );
@@ -309,12 +338,13 @@ function QueryView({ view }: { view: HeadPicture }) {
   );
 }
 
-function tables(numbers: HeadsAnswer, view: HeadPicture): DataTable[] {
+function tables(numbers: HeadsAnswer, view: HeadPicture, without: readonly number[]): DataTable[] {
   const heads = Array.from({ length: numbers.heads }, (_, h) => `head ${h + 1}`);
   const grids = (Object.keys(MEASURES) as MeasureId[]).map((id): DataTable => ({
     title: `All heads: ${MEASURES[id].label}`, columns: ['', ...heads],
-    rows: numbers.numbers.map((row, l) => [`layer ${l + 1}`, ...row.map((n) => MEASURES[id].of(n, numbers) ?? '')]),
+    rows: numbers.numbers.map((row, l) => [`layer ${l + 1}`, ...row.map((n) => MEASURES[id].of(n, numbers, without) ?? '')]),
   }));
+  grids.push({ title: 'All heads: the token looked at most', columns: ['', ...heads], rows: favourites(numbers, without).map((row, l) => [`layer ${l + 1}`, ...row.map((c) => view.keys[c ?? -1] ?? '')]) });
   const chosen = grids.splice((Object.keys(MEASURES) as MeasureId[]).indexOf(measure.value), 1);
   return [...chosen, { title: `${view.title}: weights`, columns: ['query', ...view.keys], rows: view.queries.map((q, r) => [q, ...view.prepared.weights[r]]) }, ...grids];
 }

@@ -68,7 +68,7 @@ export function Chart({ lines, ticks, xLabel, yLabel, palette: p, title, chosen,
   const labels = spread(ends, 17);
   const column = ticks ? x(1) - x(0) : 0;
   return (
-    <Svg width={SIZE.width} height={SIZE.height} palette={p} title={title} background={background} live={onChoose !== undefined}>
+    <Svg width={SIZE.width} height={SIZE.height} palette={p} title={title} background={background} live={onChoose !== undefined} shrinks={!background}>
       {y.ticks(5).map((t) => (
         <g key={t}>
           <path d={`M${plot.x0} ${y(t)}H${plot.x1}`} stroke={p.line} stroke-width="1" />

@@ -1,18 +1,22 @@
 /** Ladder: what does attention buy? The report of `heedful compare`: score by length for each rung, and the sentences behind it. */
-import { useMemo, useState } from 'preact/hooks';
-import { choice, integer } from '../address.ts';
-import { get, useAnswer, useInfo, type Alignment } from '../api.ts';
+import { signal } from '@preact/signals';
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { change, choice, integer } from '../address.ts';
+import { carried, get, provide, useAnswer, useInfo, type Alignment } from '../api.ts';
+import { sequential } from '../colour.ts';
 import { useExportable, type DataTable } from '../export/exportable.ts';
 import { count, number } from '../format.ts';
 import { useKeys } from '../keyboard.ts';
 import { palette, type Palette } from '../theme.ts';
-import { Problem, Segmented, Waiting } from '../ui/controls.tsx';
+import { Legend, Problem, Segmented, Waiting } from '../ui/controls.tsx';
 import { focused, hover, pin } from '../ui/focus.ts';
+import { Heat } from '../ui/heat.tsx';
 import { Refusal } from '../ui/refusal.tsx';
 import { WordKeys } from '../ui/words.tsx';
 import { layout, Ribbons, type Links } from '../translate/ribbons.tsx';
 import { heaviest } from '../translate/share.ts';
 import { Chart, type Line } from './chart.tsx';
+import { Differences } from './differences.tsx';
 
 interface Bucket { words: string; sentences: number; score: number; interval: [number, number] | null }
 interface Metric { metric: string; score: number; interval: [number, number] | null; signature: string; by_source_length: Bucket[] }
@@ -21,12 +25,16 @@ interface Rung {
   time: { minutes: number; cpu_minutes: number; tokens_per_second: number; translation_seconds: number };
   curve: { update: number; seconds: number; cpu_seconds: number; loss: number; bleu: number; chrf: number }[];
 }
-interface Difference { first: string; second: string; metric: string; words: string | null; difference: number; interval: [number, number]; p_value: number }
+export interface Difference { first: string; second: string; metric: string; words: string | null; difference: number; interval: [number, number]; p_value: number }
 interface Shown { source: string; reference: string | null; words: number; origin: string; source_words: string[]; translations: { rung: string; text: string; target_words: string[]; alignment: Alignment | null }[] }
 interface Report {
   corpus: { training_pairs: number; test_sentences: number; tested_on_validation: boolean; source_language: string; target_language: string; vocabulary: number };
   seed: number; rungs: Rung[]; differences: Difference[]; sentences: Shown[]; findings: string[];
 }
+
+/** The report that was opened here: no server has it, so a saved page carries it under a name of its own. */
+const OPENED = get('opened report');
+const opened = signal((carried(OPENED) as Report | undefined) ?? null);
 
 const metric = choice('metric', ['BLEU', 'chrF'] as const);
 const bucketParam = integer('bucket', -1, -1);
@@ -43,16 +51,17 @@ function inside(words: string): (n: number) => boolean {
 export function Ladder() {
   const info = useInfo();
   const served = useAnswer<Report>(info.data?.report ? get('/api/report') : null);
-  const [opened, setOpened] = useState<Report | null>(null);
   const [wrong, setWrong] = useState<string | null>(null);
-  const report = opened ?? served.data;
+  const report = opened.value ?? served.data;
+  useEffect(() => (opened.value ? provide(OPENED, opened.value) : undefined), [opened.value]);
 
   const read = async (file: File | undefined) => {
     if (!file) return;
     try {
       const parsed = JSON.parse(await file.text()) as Report;
       if (!Array.isArray(parsed.rungs) || !Array.isArray(parsed.sentences)) throw new Error('there are no rungs in it');
-      setOpened(parsed);
+      opened.value = parsed;
+      change({ bucket: null, pin: null });
       setWrong(null);
     } catch (error) {
       setWrong(`${file.name} is not a report of heedful compare: ${error instanceof Error ? error.message : error}.`);
@@ -62,7 +71,7 @@ export function Ladder() {
     <label class="field"><span class="label">Open a report.json</span><input type="file" accept=".json,application/json" onChange={(e) => void read(e.currentTarget.files?.[0])} /></label>
   );
   if (info.error) return <Refusal answer={info} />;
-  if (served.error && !opened) return <Refusal answer={served} />;
+  if (served.error && !opened.value) return <Refusal answer={served} />;
   if (!report) {
     return info.data && !info.data.report ? (
       <section class="panel empty">
@@ -102,20 +111,24 @@ function ReportView({ report, opener, wrong }: { report: Report; opener: preact.
       </div>
       {wrong && <Problem>{wrong}</Problem>}
       <div class="ladder-body">
+        <div class="ladder-left">
         <section class="panel">
           <h2>Score by sentence length</h2>
           <p class="hint">Choose a length to read its sentences. The bars say where the score lies in 95 of 100 test sets drawn anew.</p>
           <div class="scroll" data-arrows onKeyDown={(e) => bucketKeys(e, names.length, choose)}>
             <ByLength report={report} names={names} palette={palette.value} chosen={chosen} onChoose={choose} />
           </div>
+          {chosen !== null && <p class="hint" role="status"><button type="button" class="link" onClick={() => { document.getElementById('sentences')?.focus(); }}>Read {count(sentences.length, 'sentence')} of {names[chosen]} words</button></p>}
         </section>
+        <Differences differences={report.differences.filter((d) => d.metric.startsWith(metric.value))} metric={metric.value} names={names} chosen={chosen} choose={choose} />
+        </div>
         <section class="panel findings">
           <h2>What the numbers show</h2>
           <ul>{report.findings.map((f) => <li key={f}>{f}</li>)}</ul>
         </section>
       </div>
       <section>
-        <h2>{chosen === null ? 'Sentences of all lengths' : `Sentences of ${names[chosen]} words`}</h2>
+        <h2 id="sentences" tabIndex={-1}>{chosen === null ? 'Sentences of all lengths' : `Sentences of ${names[chosen]} words`}</h2>
         {sentences.length === 0 && <p class="hint">The report shows no sentence of this length.</p>}
         {sentences.map((s) => <SentenceView key={s.source} sentence={s} />)}
       </section>
@@ -184,8 +197,8 @@ function SentenceView({ sentence }: { sentence: Shown }) {
               {t.alignment
                 ? <button type="button" class="small" aria-expanded={open === t.rung} onClick={() => setOpen(open === t.rung ? null : t.rung)}>where it looked</button>
                 : <span class="hint"> (no attention: nothing to look into)</span>}
-              {open === t.rung && t.alignment && <Looked links={{ source: sentence.source_words, target: t.target_words, weights: t.alignment.weights, coverage: t.alignment.coverage, probabilities: null }} />}
             </dd>
+            {open === t.rung && t.alignment && <div class="looked"><Looked links={{ source: sentence.source_words, target: t.target_words, weights: t.alignment.weights, coverage: t.alignment.coverage, probabilities: null }} /></div>}
           </div>
         ))}
       </dl>
@@ -193,9 +206,25 @@ function SentenceView({ sentence }: { sentence: Shown }) {
   );
 }
 
+/** So many words are shown as ribbons first; of more, a heat map, which has room for them. */
+const MOST_RIBBONS = 26;
+
 function Looked({ links }: { links: Links }) {
+  const [shown, setShown] = useState<'ribbons' | 'heat'>(Math.max(links.source.length, links.target.length) > MOST_RIBBONS ? 'heat' : 'ribbons');
   const at = useMemo(() => layout(links, heaviest(links.weights, 0.7)), [links.source, links.target]);
-  return <WordKeys label="Words and weights" onPick={pin}><Ribbons links={links} at={at} palette={palette.value} focus={focused.value} title="Where it looked" onHover={hover} onPick={pin} /></WordKeys>;
+  const p = palette.value;
+  const colour = useMemo(() => sequential('purple', p), [p]);
+  return (
+    <>
+      <Segmented label="Picture" hideLabel value={shown} options={[{ value: 'ribbons', label: 'ribbons' }, { value: 'heat', label: 'heat map' }]} onChange={setShown} />
+      <WordKeys label="Words and weights" onPick={pin} onWide={shown === 'ribbons' ? () => setShown('heat') : undefined}>
+        {shown === 'ribbons'
+          ? <Ribbons links={links} at={at} palette={p} focus={focused.value} title="Where it looked" onHover={hover} onPick={pin} />
+          : <Heat rows={links.target} columns={links.source} values={links.weights} colour={colour} palette={p} title="Where it looked" focus={focused.value} onHover={hover} onPick={pin} />}
+      </WordKeys>
+      {shown === 'heat' && <p class="reading"><Legend label="weight" from={0} to={1} colour={colour} /><span>Source words above, the translation downwards.</span></p>}
+    </>
+  );
 }
 
 function tables(report: Report, names: string[]): DataTable[] {

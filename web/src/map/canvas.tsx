@@ -61,7 +61,8 @@ export function MapCanvas({ map, store, tokens, colours, camera: given, onCamera
     if (!camera) return;
     const density = devicePixelRatio || 1;
     const level = levelFor(camera, map.levels, density);
-    store.want(seen(camera, size, level, map.levels, map.tile, map.tokens).tiles);
+    // The weight of what is chosen is said in numbers, so it is wanted at the finest level.
+    store.want(seen(camera, size, level, map.levels, map.tile, map.tokens).tiles, chosen ? [tileOf(map, chosen)] : []);
     const frame = requestAnimationFrame(() => draw(canvas.current!, size, camera, level, density));
     return () => cancelAnimationFrame(frame);
   }, [camera?.key, camera?.query, camera?.zoom, size, store, revision, chosen?.query, chosen?.key, pointed?.query, pointed?.key, palette, colours]);
@@ -205,6 +206,12 @@ export function MapCanvas({ map, store, tokens, colours, camera: given, onCamera
     </div>
   );
 }
+
+/** The tile of the finest level that a weight stands in. */
+const tileOf = (map: MapInfo, cell: Cell) => ({ level: map.levels - 1, row: Math.floor(cell.query / map.tile), column: Math.floor(cell.key / map.tile) });
+
+/** One weight; `null` until it is there. */
+export const weightOf = (store: TileStore, map: MapInfo, cell: Cell) => store.value(tileOf(map, cell), cell.query % map.tile, cell.key % map.tile);
 
 /** The number under the pointer, from the level that is shown. */
 function valueAt(store: TileStore, map: MapInfo, camera: Camera, cell: Cell): string | null {

@@ -12,7 +12,7 @@ import { palette, type Palette } from '../theme.ts';
 import { Legend, Problem, Select, Toggle, Waiting } from '../ui/controls.tsx';
 import { Refusal } from '../ui/refusal.tsx';
 import type { Camera } from './camera.ts';
-import { MapCanvas, type Cell } from './canvas.tsx';
+import { MapCanvas, weightOf, type Cell } from './canvas.tsx';
 import { TileStore, type Colours } from './tiles.ts';
 import { Tokens } from './tokens.ts';
 
@@ -228,9 +228,10 @@ function Explore({ map }: { map: MapInfo }) {
           </p>
         </div>
         <aside class="map-side">
-          <Search map={map} box={box} jump={jump} />
+          <Search map={map} box={box} jump={jump} chosen={chosen} />
+          {chosen && <Pair map={map} tokens={tokens} cell={chosen} weight={weightOf(store, map, chosen)} />}
           {!chosen && <p class="hint">Click a place on the map, or a search result, to see whom that token looks at and who looks at it.</p>}
-          {chosen && <Side title="looks at" role="q" place={chosen.query} answer={row.data} waiting={row.waiting} error={row.error} note={row.data && `All others together: ${number(row.data.rest, 3)}. Entropy ${number(row.data.entropy, 2)} nats.`} onJump={(key) => jump({ query: chosen.query, key })} />}
+          {chosen && <Side title="looks at" role="q" place={chosen.query} answer={row.data} waiting={row.waiting} error={row.error} note={row.data && `All others together: ${small(row.data.rest)}. Entropy ${number(row.data.entropy, 2)} nats.`} onJump={(key) => jump({ query: chosen.query, key })} />}
           {chosen && <Side title="is looked at by" role="k" place={chosen.key} answer={column.data} waiting={column.waiting} error={column.error} note={column.data && `It receives ${number(column.data.sum, 2)} in all; alike would be 1.`} onJump={(query) => jump({ query, key: chosen.key })} />}
         </aside>
       </div>
@@ -238,7 +239,24 @@ function Explore({ map }: { map: MapInfo }) {
   );
 }
 
-function Search({ map, box, jump }: { map: MapInfo; box: RefObject<HTMLInputElement | null>; jump: (cell: Cell) => void }) {
+/** Does this token look at that one? */
+function Pair({ map, tokens, cell, weight }: { map: MapInfo; tokens: Tokens; cell: Cell; weight: number | null }) {
+  return (
+    <section class="panel looks" aria-label="One weight" data-testid="pair">
+      <h3><span class="role-q">{tokens.label(cell.query)}</span> <small>token {cell.query + 1}</small> looks at <span class="role-k">{tokens.label(cell.key)}</span> <small>token {cell.key + 1}</small></h3>
+      <p class="hint">{weight === null ? 'Looking …' : `Weight ${small(weight)}, ${times(weight * map.tokens)} as much as if it looked everywhere alike.`}</p>
+    </section>
+  );
+}
+
+/** A weight in a long text is small: two digits of it. */
+const small = (weight: number) => (weight === 0 ? '0' : weight >= 0.01 ? number(weight, 3) : weight.toPrecision(2));
+/** Letters before what was found, so that it is seen itself. */
+const BEFORE = 18;
+
+const times = (factor: number) => `${factor >= 10 ? Math.round(factor).toLocaleString('en') : number(factor, factor < 0.1 ? 3 : 1)} times`;
+
+function Search({ map, box, jump, chosen }: { map: MapInfo; box: RefObject<HTMLInputElement | null>; jump: (cell: Cell) => void; chosen: Cell | null }) {
   const [draft, setDraft] = useState<string | null>(null);
   useEffect(() => {
     if (draft === null) return;
@@ -253,7 +271,15 @@ function Search({ map, box, jump }: { map: MapInfo; box: RefObject<HTMLInputElem
       {found.data && search.value.trim() && (
         <>
           <p class="hint" role="status">{found.data.total ? `${count(found.data.total, 'place')}${found.data.total > found.data.found.length ? `, the first ${found.data.found.length}` : ''}` : 'Not in this text.'}</p>
-          <ol>{found.data.found.map((f) => <li key={f.start}><button type="button" onClick={() => jump({ query: f.start, key: f.start })}><span>…{f.before}<mark>{f.match}</mark>{f.after}…</span></button></li>)}</ol>
+          <ol>
+            {found.data.found.map((f) => (
+              <li key={f.start}>
+                <button type="button" class="found" aria-current={chosen?.query === f.start ? 'true' : undefined} onClick={() => jump({ query: f.start, key: f.start })}><span>…{f.before.slice(-BEFORE)}<mark>{f.match}</mark>{f.after}…</span></button>
+                {chosen && <button type="button" class="small" title={`How much does token ${chosen.query + 1} look here?`} aria-label={`Token ${f.start + 1} as key: how much does token ${chosen.query + 1} look there?`} onClick={() => jump({ query: chosen.query, key: f.start })}>as key</button>}
+              </li>
+            ))}
+          </ol>
+          {chosen && found.data.total > 1 && <p class="hint">A word goes there; “as key” keeps the query and asks how much it looks there.</p>}
         </>
       )}
     </section>
@@ -273,7 +299,7 @@ function Side({ title, role, place, answer, waiting, error, note, onJump }: { ti
           <div class="strip small" aria-hidden="true">{answer.strip.map((w, i) => <span key={i} style={{ height: `${Math.max(1, Math.sqrt(w / strip) * 32)}px`, backgroundColor: palette.value[role === 'q' ? 'k' : 'q'] }} />)}</div>
           <ol class="cards">
             {answer.top.map((t) => (
-              <li key={t.token}><span class="number">{number(t.weight, 3)}</span><meter min="0" max={largest} value={t.weight} aria-label={`weight of ${t.text}`} /><button type="button" class="link" onClick={() => onJump(t.token)}>{label(t.text)}</button><span class="place">{t.token + 1}</span></li>
+              <li key={t.token}><span class="number">{small(t.weight)}</span><meter min="0" max={largest} value={t.weight} aria-label={`weight of ${t.text}`} /><button type="button" class="link" onClick={() => onJump(t.token)}>{label(t.text)}</button><span class="place">{t.token + 1}</span></li>
             ))}
           </ol>
           <p class="hint">{note}</p>

@@ -34,6 +34,7 @@ export class TileStore {
   private readonly loaded = new Map<string, Loaded>();
   private readonly flying = new Map<string, AbortController>();
   private wanted: Tile[] = [];
+  private seen: Tile[] = [];
   private shown: (() => void)[] = [];
   problem: string | null = null;
 
@@ -41,10 +42,11 @@ export class TileStore {
 
   private path = ({ level, row, column }: Tile) => `/api/maps/${this.map.id}/tiles/${this.layer}/${this.head}/${level}/${row}/${column}`;
 
-  /** Says what is seen; tiles that no longer are will not be waited for. The nearest to the middle come first. */
-  want(tiles: Tile[]) {
-    this.wanted = tiles;
-    const keys = new Set(tiles.map(this.path));
+  /** Says what is seen, the nearest to the middle first, and what else is wanted; tiles that no longer are will not be waited for. */
+  want(seen: Tile[], also: Tile[]) {
+    this.seen = seen;
+    this.wanted = [...also, ...seen];
+    const keys = new Set(this.wanted.map(this.path));
     for (const [key, control] of this.flying) if (!keys.has(key)) control.abort();
     this.pump();
   }
@@ -96,7 +98,7 @@ export class TileStore {
   }
 
   largestSeen(): number {
-    return Math.max(1e-12, ...this.wanted.map((tile) => this.loaded.get(this.path(tile))?.largest ?? 0));
+    return Math.max(1e-12, ...this.seen.map((tile) => this.loaded.get(this.path(tile))?.largest ?? 0));
   }
 
   value(tile: Tile, y: number, x: number): number | null {

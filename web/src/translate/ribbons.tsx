@@ -3,7 +3,7 @@ import { Svg, textWidth } from '../export/svg.tsx';
 import { number, percent } from '../format.ts';
 import type { Palette } from '../theme.ts';
 import { columnPlace, lit, rowPlace, type Place } from '../ui/focus.ts';
-import type { Shown } from './share.ts';
+import { untouched, type Shown } from './share.ts';
 
 export interface Links {
   /** Words that are looked at: columns. */
@@ -67,9 +67,6 @@ export function layout(links: Links, shown: Shown) {
 
 export type Layout = ReturnType<typeof layout>;
 
-/** A source word with less than this of a target word's look is drawn as untouched. */
-export const UNTOUCHED = 0.15;
-
 interface Props {
   links: Links;
   at: Layout;
@@ -97,11 +94,11 @@ export function Ribbons({ links, at, palette, focus, title, onHover, onPick, bac
     const y = side === 'c' ? TOP : TOP + BOX.height + SPAN;
     const on = focus.has(place);
     const gets = received(side, i);
-    const untouched = side === 'c' && links.coverage[i] < UNTOUCHED;
+    const leftOut = side === 'c' && untouched(links.weights, i);
     const colour = side === 'c' ? palette.k : palette.q;
     const standing = side === 'c' ? number(links.coverage[i], 2) : links.probabilities ? percent(links.probabilities[i]) : '';
     const figure = gets === null ? standing : number(gets, 2);
-    const kind = side === 'c' ? `source word, coverage ${standing}${untouched ? ', untouched' : ''}` : `target word${standing && `, probability ${standing}`}`;
+    const kind = side === 'c' ? `source word, coverage ${standing}${leftOut ? ', hardly looked at' : ''}` : `target word${standing && `, probability ${standing}`}`;
     const measure = side === 'c' ? Math.min(1.5, links.coverage[i]) / 1.5 : (links.probabilities?.[i] ?? 0);
     const edge = side === 'c' ? y - 8 : y + BOX.height + 8;
     // The numbers stand beside the button, not in it: its name is said once, in its label.
@@ -112,8 +109,8 @@ export function Ribbons({ links, at, palette, focus, title, onHover, onPick, bac
           onMouseEnter={onHover && (() => onHover(place))} onMouseLeave={onHover && (() => onHover(null))}
           onClick={onPick && ((e: MouseEvent) => onPick(place, e.shiftKey))}>
           {live && <rect x={box.x - 2} y={side === 'c' ? 4 : y} width={box.width + 4} height={BOX.height + 42} fill="transparent" />}
-          <rect x={box.x} y={y} width={box.width} height={BOX.height} rx="6" fill={on ? colour : palette.box} stroke={gets !== null && gets > 0.05 ? palette.weight : untouched ? palette.muted : 'none'}
-            stroke-width={gets !== null && gets > 0.05 ? 2 : 1} stroke-dasharray={untouched && !(gets !== null && gets > 0.05) ? '3 3' : undefined} />
+          <rect x={box.x} y={y} width={box.width} height={BOX.height} rx="6" fill={on ? colour : palette.box} stroke={gets !== null && gets > 0.05 ? palette.weight : leftOut ? palette.muted : 'none'}
+            stroke-width={gets !== null && gets > 0.05 ? 2 : 1} stroke-dasharray={leftOut && !(gets !== null && gets > 0.05) ? '3 3' : undefined} />
           <text x={centre(box)} y={y + 20} text-anchor="middle" font-size="14" font-weight="480" fill={on ? palette.panel : palette.text}>{text}</text>
         </g>
         {(side === 'c' || links.probabilities) && (

@@ -11,6 +11,11 @@ export interface Shown {
   hidden: number;
 }
 
+/** A source word is untouched when no word of the translation gave it this much of its look. Its coverage may be larger: many small looks add up. */
+const UNTOUCHED = 0.15;
+
+export const untouched = (weights: readonly (readonly number[])[], column: number) => weights.every((row) => row[column] < UNTOUCHED);
+
 /** At most this many are drawn, the heaviest, whatever the share. */
 export const MOST_EDGES = 300;
 

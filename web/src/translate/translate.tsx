@@ -1,6 +1,6 @@
 /** Translate: why did this word come out? Source above, translation below, and the weight between them. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import { change, choice, integer, text } from '../address.ts';
+import { change, choice, integer, optional, text } from '../address.ts';
 import { post, useAnswer, useInfo, useModels, type Alignment, type Candidate, type Forced, type Model, type Request, type Sentence, type Translation } from '../api.ts';
 import { diverging, SCALES, sequential, type ScaleName } from '../colour.ts';
 import { useExportable, type DataTable } from '../export/exportable.ts';
@@ -13,10 +13,10 @@ import { clearFocus, focused, hover, pin, pins, rowsOf, type Place } from '../ui
 import { Heat, heatSize } from '../ui/heat.tsx';
 import { Refusal } from '../ui/refusal.tsx';
 import { WordKeys } from '../ui/words.tsx';
-import { Funnel, funnelSize, layout, Ribbons, ribbonsSize, UNTOUCHED, type Links } from './ribbons.tsx';
-import { heaviest } from './share.ts';
+import { Funnel, funnelSize, layout, Ribbons, ribbonsSize, type Links } from './ribbons.tsx';
+import { heaviest, untouched } from './share.ts';
 
-const written = text('text');
+const written = optional('text');
 const modelParam = text('model');
 const besideParam = text('beside');
 const readingParam = text('reading');
@@ -30,6 +30,8 @@ const compare = choice('compare', ['own', 'same', 'difference'] as const);
 /** Forced looks, as `step:word`, and the tokens before the first of them. */
 const forceParam = text('force');
 const prefixParam = text('prefix');
+/** The candidate that was forced. */
+const fromParam = integer('from', 0);
 const scaleParam = choice<ScaleName>('scale', SCALES);
 
 /** Something to begin with, in languages that the models are likely to read. */
@@ -39,6 +41,9 @@ const EXAMPLES: Record<string, string> = {
   fr: 'Le petit chien dort aujourd’hui sous la vieille table.',
   es: 'El perro pequeño duerme hoy debajo de la vieja mesa.',
 };
+
+/** What belongs to one translation, and goes with it. */
+const AFRESH = { pin: null, force: null, prefix: null, from: null, candidate: null };
 
 const forces = () => forceParam.value.split(',').map((f) => f.split(':').map(Number)).filter((f) => f.length === 2 && f.every(Number.isInteger)).map(([step, source_word]) => ({ step, source_word }));
 
@@ -60,7 +65,7 @@ export function Translate() {
   const list = models.data?.models ?? [];
   const model = list.find((m) => m.id === modelParam.value) ?? list.find((m) => m.id === models.data?.default) ?? null;
   const beside = list.find((m) => m.id === besideParam.value) ?? null;
-  const source = written.value || info.data?.text || (model ? (EXAMPLES[model.source?.code ?? 'de'] ?? EXAMPLES.en) : '');
+  const source = written.value ?? (info.data?.text || (model ? (EXAMPLES[model.source?.code ?? 'de'] ?? EXAMPLES.en) : ''));
   const [draft, setDraft] = useState<string | null>(null);
   const [forcing, setForcing] = useState<number | null | 'choose'>(null);
 
@@ -71,7 +76,7 @@ export function Translate() {
   }, [draft]);
   const submit = (value: string) => {
     setDraft(null);
-    if (value !== source) change({ text: value, pin: null, force: null, prefix: null, candidate: null, sentence: null });
+    if (value !== source) change({ text: value, sentence: null, ...AFRESH });
   };
 
   const reading = model && model.readings.includes(readingParam.value) ? readingParam.value : undefined;
@@ -87,8 +92,10 @@ export function Translate() {
     ? post('/api/force', { sentence: free.source, model: model.id, n_best: nBest.value, beam: Math.max(beam.value, nBest.value), imposed, ...(reading ? { reading } : {}),
       ...(prefixParam.value ? { prefix_tokens: prefixParam.value.split(',').map(Number).filter(Number.isInteger) } : {}) })
     : null);
-  const sentence = imposed.length ? (forced.data?.sentence ?? null) : free;
-  const best = sentence ? sentence.candidates[Math.min(candidateParam.value, sentence.candidates.length - 1)] : null;
+  // Until the forced translation is there, the one that it came from stays, and the keyboard's place in it.
+  const awaited = imposed.length > 0 && !forced.data;
+  const sentence = imposed.length && forced.data ? forced.data.sentence : free;
+  const best = sentence ? sentence.candidates[Math.min(awaited ? fromParam.value : candidateParam.value, sentence.candidates.length - 1)] : null;
 
   const other = useAnswer<Translation>(compare.value === 'own' ? ask(beside, false) : null);
   const sameWords = useAnswer<Forced>(compare.value !== 'own' && beside && free && best ? post('/api/force', { sentence: free.source, model: beside.id, prefix: best.text, n_best: 1, beam: 1 }) : null);
@@ -112,12 +119,13 @@ export function Translate() {
     change({
       force: [...kept, { step, source_word: sourceWord }].map((f) => `${f.step}:${f.source_word}`).join(','),
       prefix: candidate.tokens.slice(0, first).map((t) => t.id).join(',') || null,
+      from: String(imposed.length ? fromParam.value : candidateParam.value),
       pin: null, candidate: null,
     }, true);
   };
   const release = () => {
     setForcing(null);
-    change({ force: null, prefix: null, candidate: null });
+    change({ force: null, prefix: null, from: null, candidate: fromParam.value ? String(fromParam.value) : null });
   };
   useKeys('Translate', [
     { keys: ['f'], does: 'force a word to look elsewhere: first the target word, then the source word', run: () => setForcing(forcing === null ? 'choose' : null) },
@@ -125,6 +133,8 @@ export function Translate() {
     { keys: ['/'], does: 'to the text', run: () => document.querySelector<HTMLTextAreaElement>('#source')?.focus() },
     { keys: ['Escape'], does: 'clear what is pinned', run: () => { clearFocus(); setForcing(null); } },
   ]);
+
+  const shownText = best && (imposed.length || sentences.length === 1) ? best.text : (translation.data?.text ?? '');
 
   const sides: Side[] = sentence && best && model ? [{ model, sentence, candidate: best }] : [];
   if (beside && otherSentence && otherBest) sides.push({ model: beside, sentence: otherSentence, candidate: otherBest });
@@ -151,11 +161,11 @@ export function Translate() {
         </label>
         <div class="field grow">
           <span class="label">Translation{model.target && ` (${model.target.name})`}</span>
-          <output class={`translation${translation.waiting ? ' old' : ''}`} lang={model.target?.code} data-testid="translation">{imposed.length && best ? best.text : (translation.data?.text ?? '')}</output>
+          <output class={`translation${translation.waiting || forced.waiting ? ' old' : ''}`} lang={model.target?.code} data-testid="translation">{shownText}</output>
         </div>
       </div>
       <div class="bar">
-        <Select label="Model" value={model.id} options={list.map(option)} onChange={(id) => change({ model: id === models.data!.default ? null : id, reading: null, pin: null, force: null, prefix: null, candidate: null })} />
+        <Select label="Model" value={model.id} options={list.map(option)} onChange={(id) => change({ model: id === models.data!.default ? null : id, reading: null, ...AFRESH })} />
         {list.length > 1 && <Select label="Beside it" value={beside?.id ?? ''} options={[{ value: '', label: 'nothing' }, ...list.filter((m) => m !== model && m.source?.code === model.source?.code).map(option)]} onChange={(id) => change({ beside: id || null, compare: null })} />}
         {beside && <Segmented label="Compare" value={compare.value} options={[{ value: 'own', label: 'own translations' }, { value: 'same', label: 'same words', hint: 'The second model is made to say what the first one said' }, { value: 'difference', label: 'difference' }]} onChange={(v) => (compare.value = v)} />}
         {model.readings.length > 1 && <Select label="Layer and head" value={reading ?? ''} options={[{ value: '', label: `best for this model: ${readingLabel(model.reading ?? 'mean')}` }, ...model.readings.map((value) => ({ value, label: readingLabel(value) }))]} onChange={(value) => (readingParam.value = value)} />}
@@ -166,11 +176,11 @@ export function Translate() {
         {imposed.length > 0 && <button type="button" onClick={release}>Let go</button>}
       </div>
       {forcing !== null && <p class="hint" role="status">{forcing === 'choose' ? 'Choose a word of the translation.' : `Now choose the source word that “${best?.words[forcing]}” shall look at.`} Escape stops.</p>}
-      {imposed.length > 0 && sentence && forced.data && <ForcedNote forced={forced.data} before={free?.candidates[0].text ?? ''} />}
+      {imposed.length > 0 && sentence && forced.data && <ForcedNote forced={forced.data} before={free?.candidates[fromParam.value]?.text ?? free?.candidates[0].text ?? ''} />}
       {(translation.error || forced.error) && <Refusal answer={translation.error ? translation : forced} />}
       {sentences.length > 1 && (
         <ol class="sentences" aria-label="Sentences">
-          {sentences.map((s, i) => <li key={i}><button type="button" aria-current={i === at ? 'true' : undefined} onClick={() => change({ sentence: i ? String(i) : null, pin: null, force: null, prefix: null, candidate: null })}>{s.source}</button></li>)}
+          {sentences.map((s, i) => <li key={i}><button type="button" aria-current={i === at ? 'true' : undefined} onClick={() => change({ sentence: i ? String(i) : null, ...AFRESH })}>{s.source}</button></li>)}
         </ol>
       )}
       <div class={sides.length === 2 && !difference ? 'two-up' : ''}>
@@ -179,6 +189,7 @@ export function Translate() {
           : sides.map((side) => <SideView key={side.model.id} side={side} pick={pick} />)}
       </div>
       {compare.value === 'difference' && sides.length === 2 && !difference && <p class="hint">There is no difference to show: one of the two has no attention, or the second model does not take the first one's words.</p>}
+      {!source.trim() && <p class="hint" role="status">Type a sentence{model.source && ` in ${model.source.name}`}: its translation appears as you type, with what each word looked at.</p>}
       {translation.waiting && !translation.data && <Waiting>Translating …</Waiting>}
       {sentence && <Candidates sentence={sentence} chosen={best} />}
     </div>
@@ -226,10 +237,10 @@ function LinksView({ links, alignment, pick }: { links: Links; alignment: Alignm
   const p = palette.value;
   const heat = useMemo(() => heatColours(p, scaleParam.value), [p, scaleParam.value]);
   const outside = alignment.outside.reduce((a, b) => a + b, 0) / Math.max(1, alignment.outside.length);
-  const untouched = links.source.filter((_, i) => links.coverage[i] < UNTOUCHED);
+  const leftOut = links.source.filter((_, i) => untouched(links.weights, i));
   return (
     <>
-      <WordKeys label="Words and weights" onPick={pick}>
+      <WordKeys label="Words and weights" onPick={pick} onWide={picture.value === 'ribbons' ? () => (picture.value = 'heat') : undefined}>
         {picture.value === 'ribbons'
           ? <Ribbons links={links} at={at} palette={p} focus={focused.value} title="Source above, translation below" onHover={hover} onPick={pick} />
           : <Heat rows={links.target} columns={links.source} values={links.weights} colour={heat.colour} sums={{ label: 'coverage', values: links.coverage, colour: heat.sum }} palette={p} title="Attention weights" focus={focused.value} onHover={hover} onPick={pick} />}
@@ -237,11 +248,17 @@ function LinksView({ links, alignment, pick }: { links: Links; alignment: Alignm
       <p class="reading">
         {picture.value === 'ribbons' ? <span>Hidden: {percent(shown.hidden)} of the weight.</span> : <Legend label="weight" from={0} to={1} colour={heat.colour} />}
         {outside >= 0.005 && <span>On no word (the end of the sentence): {percent(outside)}.</span>}
-        <span>{untouched.length ? `Hardly looked at: ${untouched.join(', ')}.` : 'Every source word was looked at.'}</span>
+        <span>{leftOut.length ? `Hardly looked at: ${some(leftOut)}.` : 'Every source word was looked at.'}</span>
         <FocusNote links={links} />
       </p>
     </>
   );
+}
+
+/** Words in quotes, as many as can be read. */
+function some(words: readonly string[], most = 12): string {
+  const list = words.slice(0, most).map((word) => `“${word}”`).join(', ');
+  return words.length > most ? `${list} and ${words.length - most} more` : list;
 }
 
 /** The numbers of what is focused, in words. */
@@ -249,7 +266,7 @@ function FocusNote({ links }: { links: Links }) {
   const rows = rowsOf(focused.value).filter((r) => r < links.target.length);
   if (!rows.length) return null;
   const sums = links.source.map((word, c) => ({ word, weight: rows.reduce((s, r) => s + links.weights[r][c], 0) })).sort((a, b) => b.weight - a.weight).slice(0, 3);
-  return <strong>{rows.map((r) => links.target[r]).join(' + ')}: {sums.map((s) => `${s.word} ${number(s.weight, 2)}`).join(', ')}{pins.value.length > 1 ? ' (sum)' : ''}</strong>;
+  return <strong>{rows.map((r) => `“${links.target[r]}”`).join(' + ')} looks at {sums.map((s) => `“${s.word}” ${number(s.weight, 2)}`).join(', ')}{pins.value.length > 1 ? ' (sum)' : ''}</strong>;
 }
 
 const heatColours = (p: Palette, scale: ScaleName) => {
@@ -278,7 +295,7 @@ function ForcedNote({ forced, before }: { forced: Forced; before: string }) {
       Forced: {imposed.map((f) => {
         const word = best.tokens[f.step]?.word;
         return `${word === null || word === undefined ? `step ${f.step + 1}` : `“${best.words[word]}”`} looks at “${sentence.words[f.source_word]}”${f.weight === null ? '' : ` (weight ${number(f.weight, 2)}, mean of all heads)`}`;
-      }).join('; ')}. Without it: {before}
+      }).join('; ')}. {before === best.text ? 'The words stay the same.' : `Without it: ${before}`}
     </p>
   );
 }

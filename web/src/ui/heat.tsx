@@ -29,15 +29,15 @@ export interface HeatProps {
 const MANY = 900;
 
 /** Sizes that depend on the words alone. */
-export function heatLayout(rows: readonly string[], columns: readonly string[]) {
-  const longest = (words: readonly string[]) => Math.min(130, Math.max(24, ...words.map((w) => textWidth(w, 12))));
+export function heatLayout(rows: readonly string[], columns: readonly string[], sums: boolean) {
+  const longest = (words: readonly string[], least = 24) => Math.min(130, Math.max(least, ...words.map((w) => textWidth(w, 12))));
   const cell = columns.length <= 14 ? 40 : columns.length <= 28 ? 24 : 12;
   const font = cell >= 24 ? 12 : 10;
-  return { left: Math.ceil(longest(rows)) + 14, top: Math.ceil(longest(columns)) * 0.75 + 22, cell, font, height: cell === 40 ? 28 : cell };
+  return { left: Math.ceil(longest(rows, sums ? 52 : 24)) + 14, top: Math.ceil(longest(columns)) * 0.75 + 22, cell, font, height: cell === 40 ? 28 : cell };
 }
 
 export function heatSize(rows: readonly string[], columns: readonly string[], sums: boolean) {
-  const { left, top, cell, height } = heatLayout(rows, columns);
+  const { left, top, cell, height } = heatLayout(rows, columns, sums);
   return { width: Math.ceil(left + columns.length * cell + 60), height: Math.ceil(top + rows.length * height + (sums ? 40 : 12)) };
 }
 
@@ -58,7 +58,7 @@ const Cells = memo(function Cells({ values, colour, left, top, cell, height, dec
 });
 
 export function Heat({ rows, columns, values, colour, sums, palette, title, focus, onHover, onPick, background, decimals = 2 }: HeatProps) {
-  const { left, top, cell, font, height } = heatLayout(rows, columns);
+  const { left, top, cell, font, height } = heatLayout(rows, columns, sums !== undefined);
   const live = onPick !== undefined;
   const bottom = top + rows.length * height;
   const many = rows.length * columns.length > MANY;

@@ -8,7 +8,7 @@ import { longText, report } from './materials.ts';
 const settled = (page: Page) => page.waitForFunction(() => !document.querySelector('.waiting, .old'));
 
 /** Opens each view and calls `visit` with its name. */
-export async function eachView(page: Page, visit: (name: string) => Promise<void>, text = longText(1200), word = 'river') {
+export async function eachView(page: Page, visit: (name: string) => Promise<void>, text = longText(1200), word = 'river', content: unknown = report()) {
   const go = async (address: string, selector: string, name: string) => {
     await page.goto(address);
     await page.waitForSelector(selector);
@@ -36,7 +36,7 @@ export async function eachView(page: Page, visit: (name: string) => Promise<void
   await page.getByRole('button', { name: 'another text' }).click();
   await page.getByRole('button', { name: /^Forget/ }).first().click();
   const file = join(mkdtempSync(join(tmpdir(), 'heedful-page-')), 'report.json');
-  writeFileSync(file, JSON.stringify(report()));
+  writeFileSync(file, JSON.stringify(content));
   await page.goto('#/ladder');
   await page.locator('input[type=file]').setInputFiles(file);
   await page.waitForSelector('[data-bucket]');

@@ -364,6 +364,11 @@ fn attention_that_was_guided_aligns_as_it_was_taught() {
     assert!(aer("layer:0+shift") < 0.1, "{measured}");
     assert!(aer("layer:0") > 0.3, "what was not guided reads otherwise: {measured}");
 
+    let beside = printed(&["align", "--model", &model, &test, "--gold", &gold, "--reading", "last", "--beside", &gold, "--beside", &gold]);
+    let all_right = |name: &str| beside.lines().any(|line| line.starts_with(name) && line.contains(" 0.0      100.0   100.0"));
+    assert!(all_right(&gold) && all_right("both files, grow-diag-final-and"), "{beside}");
+    assert!(failure(&["align", "--model", &model, &test, "--gold", &gold, "--beside", &links], 1).contains("1500 lines"));
+
     // What the model file remembers is the reading that was guided; the other direction of a palindromic task is the same model.
     let lines = printed(&["align", "--model", &model, "--both", &model, &test, "--threshold", "0.5"]);
     assert_eq!(lines.lines().count(), 40);

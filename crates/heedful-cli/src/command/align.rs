@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::columns::columns;
 use crate::model::{ModelArgument, open};
 use crate::output::{self, Output};
-use crate::parallel::{every_pair, gold_links};
+use crate::parallel::{every_pair, found_links, gold_links};
 
 /// Align the words of a parallel text, or measure alignments against links made by hand
 ///
@@ -28,7 +28,8 @@ use crate::parallel::{every_pair, gold_links};
   heedful align --model de-en/model.safetensors text.de text.en
   heedful align --model de-en/model.safetensors --both en-de/model.safetensors text.de text.en
   heedful align --model de-en/model.safetensors text.de text.en --gold text.talp
-  heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --reading layer:1+shift --threshold 0.3")]
+  heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --reading layer:1+shift --threshold 0.3
+  heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --beside eflomal.fwd --beside eflomal.rev")]
 pub struct Arguments {
     /// The parallel text: one TSV file, or a source file and a target file (.gz too)
     #[arg(num_args = 1..=2, required = true, value_name = "FILE")]
@@ -56,6 +57,9 @@ pub struct Arguments {
     /// Links made by hand, a line a pair: `0-0 1-2` sure, `1p3` possible
     #[arg(long, value_name = "FILE")]
     gold: Option<PathBuf>,
+    /// Measure links that another aligner printed too, `i-j`, a line a pair; of two files also what the two give symmetrised
+    #[arg(long, value_name = "FILE", requires = "gold")]
+    beside: Vec<PathBuf>,
     /// The words of --gold are counted from 1
     #[arg(long, requires = "gold")]
     gold_from_one: bool,
@@ -159,13 +163,27 @@ impl Arguments {
             // Like with like, or the one that was named on each side.
             for ((reading, one), (other_reading, other)) in readings.iter().zip(&one).zip(others.iter().zip(&other)) {
                 let name = if reading == other_reading { reading.to_string() } else { format!("{reading} & {other_reading}") };
-                for method in [Symmetrisation::Intersection, Symmetrisation::Union, self.symmetrise] {
-                    let links: Vec<Links> = one.iter().zip(other).map(|(one, other)| symmetrise(one, other, method)).collect();
+                for (method, links) in self.symmetrised(one, other) {
                     row(format!("{name}, {method}"), &links)?;
                 }
             }
         }
+        let beside = self.beside.iter().map(|path| found_links(path, gold.len())).collect::<Result<Vec<_>>>()?;
+        for (path, links) in self.beside.iter().zip(&beside) {
+            row(path.display().to_string(), links)?;
+        }
+        if let [one, other] = &beside[..] {
+            for (method, links) in self.symmetrised(one, other) {
+                row(format!("both files, {method}"), &links)?;
+            }
+        }
         output::print(if self.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows) })
+    }
+
+    /// Two directions combined in the ways that are worth a look.
+    fn symmetrised(&self, one: &[Links], other: &[Links]) -> [(Symmetrisation, Vec<Links>); 3] {
+        [Symmetrisation::Intersection, Symmetrisation::Union, self.symmetrise]
+            .map(|method| (method, one.iter().zip(other).map(|(one, other)| symmetrise(one, other, method)).collect()))
     }
 }
 

@@ -191,24 +191,30 @@ fn a_model_is_adapted_to_other_text_from_where_it_stands() {
     let translate = |model: &str| printed(&["translate", "--model", model, "--plain", "rot haus"]);
     assert_eq!(translate(&model).trim(), "haus rot");
 
-    let from = ["train", "--from", &model, text_of(&pairs), "-o", text_of(&run), "--set=data.held_out=50", "--set=training.epochs=0"];
+    let from = ["train", "--from", &model, text_of(&pairs), "--set=data.held_out=50", "--set=training.epochs=0"];
+    let into = ["-o", text_of(&run)];
     let settings = [
         "--set=training.validate_every=30",
         "--set=training.warmup=10",
         "--set=training.learning_rate=0.003",
         "--set=training.batch_tokens=1024",
     ];
-    let train = |updates: &str| printed(&[&from[..], &settings[..], &[updates]].concat());
+    let train = |updates: &str| printed(&[&from[..], &into[..], &settings[..], &[updates]].concat());
     train("--set=training.updates=30");
     let adapted = run.join("model.safetensors");
     assert_eq!(translate(text_of(&adapted)).trim(), "baum rot", "30 updates are enough for who knows the language");
     let card = printed(&["info", text_of(&adapted)]);
     assert!(card.contains("started from") && card.contains("CC0") && card.contains("Toy"), "{card}");
 
-    assert!(failure(&[&from[..], &settings[..]].concat(), 1).contains("already holds a training run"));
+    assert!(failure(&[&from[..], &into[..]].concat(), 1).contains("already holds a training run"));
     printed(&["train", "--resume", "-o", text_of(&run), "--set=training.updates=40"]);
-    assert!(failure(&[&from[..], &["--set=model.dim=16"]].concat(), 1).contains("--set model.dim=16"));
-    failure(&[&from[..], &["--preset=tiny"]].concat(), 2);
+    let other_run = folder.path().join("other");
+    for other in ["--set=model.dim=16", "--set=tokenizer.vocabulary=400"] {
+        assert!(failure(&[&from[..], &["-o", text_of(&other_run), other]].concat(), 1).contains("another vocabulary"), "{other}");
+    }
+    let settings = printed(&["train", "--from", "built-in", "--print-config", "--set=decoding.beam=2"]);
+    assert!(settings.contains("reading = \"mean\"") && settings.contains("beam = 2 ") && settings.contains("German"), "{settings}");
+    failure(&[&from[..], &into[..], &["--preset=tiny"]].concat(), 2);
 }
 
 #[test]
@@ -315,7 +321,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn every_command_has_examples_in_its_help_and_completions_exist() {
-    for command in ["translate", "train", "evaluate", "score", "attend", "info", "completions"] {
+    for command in ["translate", "train", "compare", "evaluate", "align", "score", "attend", "explore", "info", "completions"] {
         assert!(printed(&[command, "--help"]).contains("Examples:\n  heedful"), "{command}");
     }
     for shell in ["bash", "zsh", "fish"] {

@@ -73,6 +73,8 @@ impl Arguments {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the server")?;
         runtime.block_on(async {
             let listener = self.listen().await?;
+            // Before anybody is told the address, and may ask the program to end.
+            let end = end().context("listening for signals")?;
             let mut address = format!("http://{}/", listener.local_addr()?);
             if let Some(key) = &key {
                 // Behind the `#`, a browser keeps it to itself.
@@ -84,7 +86,7 @@ impl Arguments {
             if !self.no_open && open::that_detached(&address).is_err() {
                 eprintln!("There is no browser to open; go to the address above.");
             }
-            serve(listener, router, Patience::default(), end()).await.context("serving")
+            serve(listener, router, Patience::default(), end).await.context("serving")
         })?;
         runtime.shutdown_background();
         Ok(())
@@ -100,18 +102,26 @@ impl Arguments {
     }
 }
 
-/// Ctrl-C, or being asked to end.
-async fn end() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Ends when the program is asked to, by Ctrl-C or a signal; it is listened for from the call on, not only once it is awaited.
+#[cfg(unix)]
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            _ = interrupt => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        return;
-    }
-    let _ = interrupt.await;
+    })
+}
+
+/// Ends at Ctrl-C; it is listened for from the call on, not only once it is awaited.
+#[cfg(windows)]
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 fn report(folder: &Path) -> Result<serde_json::Value> {

@@ -28,7 +28,7 @@ const BAR: u64 = 10_000;
 
 /// Train a translation model on parallel text
 ///
-/// Settings come from a preset, then a configuration file, then --set, then the other arguments; each of them goes over the ones before. The
+/// Settings come from a preset or a model to start from, then a configuration file, then --set, then the other arguments; each of them goes over the ones before. The
 /// run's folder holds the configuration, the tokenizer, checkpoints, metrics.jsonl and, in the end, model.safetensors. Ctrl-C saves and stops;
 /// --resume goes on exactly where the run stopped.
 #[derive(Debug, Args)]
@@ -59,8 +59,8 @@ pub struct Arguments {
     /// The run's folder [default: model]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Start from a model that is there, or from the one that is `built-in`, instead of from random weights: its sizes and its tokenizer are
-    /// taken over, and what its card says of licence and languages wherever you say nothing
+    /// Start from a model that is there, or from the one that is `built-in`, instead of from random weights: with its sizes and its tokenizer,
+    /// and, unless you say otherwise, its way of decoding, its languages and its licence
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["preset", "resume"])]
     from: Option<PathBuf>,
     /// Settings to start from
@@ -82,8 +82,15 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let mut config = self.settings()?;
-        let start = self.from.as_deref().map(|path| self.start(path, &mut config)).transpose()?;
+        let (start, base) = match (&self.from, &self.preset) {
+            (Some(path), _) => {
+                let (start, base) = Self::start(path)?;
+                (Some(start), base)
+            }
+            (None, Some(preset)) => (None, TrainingConfig::preset(preset)?),
+            (None, None) => (None, TrainingConfig::default()),
+        };
+        let config = self.settings(base)?;
         if self.print_config {
             return output::print(config.to_commented_toml()?);
         }
@@ -113,34 +120,21 @@ impl Arguments {
         output::print(format!("{}\n", path.display()))
     }
 
-    /// The model to start from; what it decides or knows better goes into the configuration.
-    fn start(&self, path: &Path, config: &mut TrainingConfig) -> Result<Bundle> {
-        if let Some(setting) = self.set.iter().find(|setting| setting.starts_with("model.") || setting.starts_with("tokenizer.")) {
-            bail!("--set {setting} cannot be used with --from: sizes and tokenizer are those of the model to start from");
-        }
+    /// The model to start from, and the settings that it brings with it.
+    fn start(path: &Path) -> Result<(Bundle, TrainingConfig)> {
         let start = if path == Path::new(BUILT_IN) { model::built_in()? } else { model::open(path)? };
-        config.model = start.config.model.clone();
+        let card = start.card.clone();
+        let mut config =
+            TrainingConfig { model: start.config.model.clone(), decoding: start.config.decoding.clone(), ..Default::default() };
         config.tokenizer.vocabulary = start.tokenizer.vocabulary_size();
-        let card = &start.card;
-        config.card.started_from = if card.name.is_empty() { path.display().to_string() } else { card.name.clone() };
-        let inherit = |own: &mut String, from: &str| {
-            if own.is_empty() {
-                from.clone_into(own);
-            }
-        };
-        inherit(&mut config.data.source_language, &card.source_language);
-        inherit(&mut config.data.target_language, &card.target_language);
-        inherit(&mut config.card.licence, &card.licence);
-        inherit(&mut config.card.attribution, &card.attribution);
-        Ok(start)
+        (config.data.source_language, config.data.target_language) = (card.source_language, card.target_language);
+        (config.card.licence, config.card.attribution) = (card.licence, card.attribution);
+        config.card.started_from = if card.name.is_empty() { path.display().to_string() } else { card.name };
+        Ok((start, config))
     }
 
-    /// Preset, file, single keys and arguments, one over the other; a run that goes on starts from its own settings.
-    fn settings(&self) -> Result<TrainingConfig> {
-        let mut config = match &self.preset {
-            Some(name) => TrainingConfig::preset(name)?,
-            None => TrainingConfig::default(),
-        };
+    /// File, single keys and arguments, one over the other and all over `config`; a run that goes on starts from its own settings.
+    fn settings(&self, mut config: TrainingConfig) -> Result<TrainingConfig> {
         if let Some(output) = &self.output {
             config.training.output.clone_from(output);
         }

@@ -65,7 +65,9 @@ pub enum TrainError {
     #[error("data.links: a model of this type has no attention that could be guided; choose another model.type or leave the links out")]
     NoAttention,
     /// The model to start from is another one than the configuration's.
-    #[error("the model to start from has another type or other sizes than [model] says; give [model] those that `heedful info` shows")]
+    #[error(
+        "the model to start from has another type, other sizes or another vocabulary than [model] and [tokenizer] say; leave them out, or give those that `heedful info` shows"
+    )]
     OtherModel,
     /// Nothing is left to train on.
     #[error("no sentence pair is left to {0}; see the report of what was dropped")]

@@ -44,17 +44,17 @@ pub fn prepare(config: &TrainingConfig, resume: bool) -> Result<Prepared, TrainE
 }
 
 /// A run that starts from a model that is there, with its tokenizer, instead of from random weights: to adapt it to the text of another domain, or
-/// to train it longer. The model's sizes must be those of `config`; the learning rate begins anew. Such a run is resumed like any other, by
-/// [`prepare`].
+/// to train it longer. Its sizes and its vocabulary must be those of `config`; the learning rate begins anew. Such a run is resumed like any
+/// other, by [`prepare`].
 ///
 /// # Errors
-/// As [`prepare`], or if the model is not of the configuration's type and sizes.
+/// As [`prepare`], or if the model has another type, other sizes or another vocabulary.
 pub fn prepare_from(config: &TrainingConfig, start: Bundle) -> Result<Prepared, TrainError> {
     let folder = &config.training.output;
     if super::trainer::is_run(folder) {
         return Err(TrainError::Exists { path: folder.clone() });
     }
-    if start.config.model != config.model {
+    if start.config.model != config.model || start.tokenizer.vocabulary_size() != config.tokenizer.vocabulary {
         return Err(TrainError::OtherModel);
     }
     let text = TrainingText::read(&config.data, config.training.seed)?;

@@ -199,8 +199,8 @@ impl Product<'_> {
         if a.row_stride == 1 && count == ROWS && width > 2 * PANEL {
             // Each term lies in a memory page of its own: gathered once, they are read panel after panel without missing the page cache.
             copy.resize(DEPTH * ROWS, 0.0);
-            for (to, from) in copy.chunks_exact_mut(ROWS).zip(scalars.chunks(a.column_stride)).take(terms) {
-                to.copy_from_slice(&from[..ROWS]);
+            for (l, to) in copy.chunks_exact_mut(ROWS).take(terms).enumerate() {
+                to.copy_from_slice(&scalars[l * a.column_stride..][..ROWS]);
             }
             (scalars, scalar_strides) = (copy, [ROWS, 1]);
         }
@@ -289,9 +289,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A column whose rows lie one after the other looks like a transposed matrix, but has no rows behind it to be gathered.
+    #[test]
+    fn a_column_times_a_row() {
+        let (column, row) = ([2.0; ROWS], [3.0; 2 * PANEL + 1]);
+        let mut out = [0.0; ROWS * (2 * PANEL + 1)];
+        product(&mut out, Matrix::new(&column, ROWS, 1), Matrix::new(&row, 1, row.len()));
+        assert_eq!(out, [6.0; ROWS * (2 * PANEL + 1)]);
+    }
+
     proptest! {
         #[test]
-        fn equals_the_triple_loop(m in 0usize..24, k in 0usize..40, n in 0usize..40, ta: bool, tb: bool, accumulate: bool, pad in 0usize..3) {
+        fn equals_the_triple_loop(m in 0usize..80, k in 0usize..40, n in 0usize..80, ta: bool, tb: bool, accumulate: bool, pad in 0usize..3) {
             let number = |i: usize| ((i * 37 % 19) as f32 - 9.0) / 4.0;
             let a: Vec<f32> = (0..m * k).map(number).collect();
             let b: Vec<f32> = (0..k * n).map(|i| number(i + 5)).collect();

@@ -1,4 +1,4 @@
-//! The model that a command works with: a file, or the one that is built in.
+//! The model that a command works with: a file, or one that is built in.
 
 use std::path::{Path, PathBuf};
 
@@ -6,29 +6,37 @@ use anyhow::{Context, Result};
 use clap::Args;
 use heedful_translate::bundle::Bundle;
 
-const BUILT_IN: &[u8] = include_bytes!("../models/de-en.safetensors");
+/// The models that are built in, German to English, and what they go by where a file could be named. The first is the default.
+pub const BUILT_IN: [(&str, &[u8]); 3] = [
+    ("built-in", include_bytes!("../models/de-en.safetensors")),
+    ("built-in:rnn-attention", include_bytes!("../models/de-en-rnn-attention.safetensors")),
+    ("built-in:rnn", include_bytes!("../models/de-en-rnn.safetensors")),
+];
 
 /// Which model to use.
 #[derive(Debug, Args)]
 pub struct ModelArgument {
-    /// A model file made by `heedful train` [default: the built-in model, German to English]
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    /// A model file made by `heedful train`, or a built-in model, German to English: `built-in` (a Transformer), `built-in:rnn-attention`,
+    /// `built-in:rnn`
+    #[arg(long, value_name = "FILE", default_value = BUILT_IN[0].0)]
+    model: PathBuf,
 }
 
 impl ModelArgument {
     pub fn load(&self) -> Result<Bundle> {
-        match &self.model {
-            Some(path) => open(path),
-            None => built_in(),
-        }
+        open(&self.model)
     }
 }
 
+/// The model in a file, or the built-in one of that name.
 pub fn open(path: &Path) -> Result<Bundle> {
-    Bundle::open(path).with_context(|| format!("the model {} cannot be used", path.display()))
+    match BUILT_IN.iter().find(|(name, _)| path == Path::new(name)) {
+        Some((name, bytes)) => Bundle::from_bytes(bytes).with_context(|| format!("the model {name} cannot be used")),
+        None => Bundle::open(path).with_context(|| format!("the model {} cannot be used", path.display())),
+    }
 }
 
-pub fn built_in() -> Result<Bundle> {
-    Bundle::from_bytes(BUILT_IN).context("the built-in model cannot be used")
+/// All models that are built in.
+pub fn built_in() -> Result<Vec<Bundle>> {
+    BUILT_IN.iter().map(|(name, _)| open(Path::new(name))).collect()
 }

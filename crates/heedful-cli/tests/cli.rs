@@ -341,6 +341,18 @@ fn the_built_in_model_translates_and_says_where_each_word_came_from() {
 }
 
 #[test]
+fn every_rung_of_the_ladder_is_built_in() {
+    for (name, architecture) in [("built-in", "transformer"), ("built-in:rnn-attention", "rnn_attention"), ("built-in:rnn", "rnn")] {
+        assert!(printed(&["info", name]).contains(&format!("{architecture} (")), "{name}");
+        let sentence: Value =
+            serde_json::from_str(&printed(&["translate", "--model", name, "--json", "Ich habe keine Zeit."])).expect("JSON");
+        let sentence = sentence.to_string();
+        assert!(sentence.contains("I don't have time.") || sentence.contains("I have no time."), "{name}: {sentence}");
+    }
+    assert!(failure(&["info", "built-in:lstm"], 1).contains("built-in:lstm"));
+}
+
+#[test]
 fn attention_that_was_guided_aligns_as_it_was_taught() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -118,7 +118,7 @@ impl Loaded {
             alignment: true,
             split_sentences: wishes.split_sentences.unwrap_or(true),
             // Each request has a share of the memory; there are many at once.
-            batch_tokens: 1024,
+            batch_tokens: self.options.batch_tokens.min(1024),
             ..self.options
         }
     }

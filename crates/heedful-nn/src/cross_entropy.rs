@@ -6,7 +6,7 @@
 
 use heedful::kernel;
 
-use crate::linear::add_column_sums;
+use crate::linear::{add_column_sums, affine};
 use crate::product::{Matrix, add_product, product};
 use crate::{Gradients, Parameter, Parameters, Workspace};
 
@@ -38,15 +38,7 @@ const LOGITS_AT_ONCE: usize = 1 << 21;
 impl CrossEntropy {
     /// The logits of every row of `x [n, dim]`, `[n, vocabulary]`.
     pub fn logits(&self, parameters: &Parameters, x: &[f32], logits: &mut [f32]) {
-        let (x, w) = (Matrix::new(x, x.len() / self.dim, self.dim), Matrix::new(&parameters[self.weight], self.vocabulary, self.dim));
-        if let Some(bias) = self.bias {
-            for row in logits.chunks_exact_mut(self.vocabulary) {
-                row.copy_from_slice(&parameters[bias]);
-            }
-            add_product(logits, x, w.t());
-        } else {
-            product(logits, x, w.t());
-        }
+        affine(parameters, self.weight, self.bias, [self.vocabulary, self.dim], x, logits);
     }
 
     /// The loss sums without smoothing.

@@ -48,16 +48,7 @@ impl Linear {
 
     /// `y = x W^T + b` into a buffer of `n * outputs`.
     pub fn forward_into(&self, parameters: &Parameters, x: &[f32], y: &mut [f32]) {
-        let n = x.len() / self.inputs;
-        let (x, w) = (Matrix::new(x, n, self.inputs), Matrix::new(&parameters[self.weight], self.outputs, self.inputs));
-        if let Some(bias) = self.bias {
-            for row in y.chunks_exact_mut(self.outputs) {
-                row.copy_from_slice(&parameters[bias]);
-            }
-            add_product(y, x, w.t());
-        } else {
-            product(y, x, w.t());
-        }
+        affine(parameters, self.weight, self.bias, [self.outputs, self.inputs], x, y);
     }
 
     /// Adds `dy^T x` to the gradient of `W` and the column sums of `dy` to that of `b`.
@@ -93,6 +84,30 @@ impl Linear {
 
     fn matrix<'p>(&self, parameters: &'p Parameters) -> Matrix<'p> {
         Matrix::new(&parameters[self.weight], self.outputs, self.inputs)
+    }
+}
+
+/// `y = x W^T + b` for `W [outputs, inputs]`, in 8 bits if `W` is kept so.
+pub(crate) fn affine(
+    parameters: &Parameters,
+    weight: Parameter,
+    bias: Option<Parameter>,
+    [outputs, inputs]: [usize; 2],
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let bias = bias.map(|bias| &parameters[bias]);
+    if let Some(weight) = parameters.eight_bits(weight) {
+        return weight.product(x, bias, y);
+    }
+    let (x, weight) = (Matrix::new(x, x.len() / inputs, inputs), Matrix::new(&parameters[weight], outputs, inputs));
+    if let Some(bias) = bias {
+        for row in y.chunks_exact_mut(outputs) {
+            row.copy_from_slice(bias);
+        }
+        add_product(y, x, weight.t());
+    } else {
+        product(y, x, weight.t());
     }
 }
 

@@ -9,6 +9,8 @@ use std::ops::{Index, IndexMut, Range};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::EightBits;
+
 /// Where one tensor lies in [`Parameters`] and [`Gradients`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter {
@@ -64,6 +66,7 @@ pub struct Parameters {
     values: Vec<f32>,
     entries: Vec<Entry>,
     blank: bool,
+    eight_bits: Vec<(Parameter, EightBits)>,
 }
 
 impl Parameters {
@@ -109,9 +112,26 @@ impl Parameters {
         &self.values
     }
 
-    /// All numbers, tensor after tensor.
+    /// All numbers, tensor after tensor. Forms in 8 bits are dropped, since numbers may change.
     pub fn values_mut(&mut self) -> &mut [f32] {
+        self.eight_bits.clear();
         &mut self.values
+    }
+
+    /// Keeps matrices `[outputs, inputs]` in 8 bits beside their numbers: [`Linear`](crate::Linear) and
+    /// [`CrossEntropy::logits`](crate::CrossEntropy::logits) then multiply by these, until numbers are changed.
+    pub fn keep_eight_bits(&mut self, forms: Vec<(Parameter, EightBits)>) {
+        self.eight_bits = forms;
+    }
+
+    /// The form in 8 bits of a matrix, if it is kept.
+    pub fn eight_bits(&self, parameter: Parameter) -> Option<&EightBits> {
+        self.eight_bits.iter().find(|(kept, _)| *kept == parameter).map(|(_, form)| form)
+    }
+
+    /// Whether matrices are kept in 8 bits.
+    pub fn are_eight_bits(&self) -> bool {
+        !self.eight_bits.is_empty()
     }
 
     /// Zero gradients of the same layout.
@@ -129,7 +149,7 @@ impl Index<Parameter> for Parameters {
 
 impl IndexMut<Parameter> for Parameters {
     fn index_mut(&mut self, parameter: Parameter) -> &mut [f32] {
-        &mut self.values[parameter.range()]
+        &mut self.values_mut()[parameter.range()]
     }
 }
 
@@ -255,6 +275,21 @@ mod tests {
         }
         assert_eq!(blank.entries(), filled.entries());
         assert_eq!(blank.values(), [0.0; 10]);
+    }
+
+    #[test]
+    fn a_form_in_eight_bits_is_dropped_when_numbers_change() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut parameters = Parameters::new();
+        let [a, b] = ["a", "b"].map(|name| parameters.add(name, &[1, 4], Init::Constant(1.0), &mut rng));
+        let change: [fn(&mut Parameters, Parameter); 2] =
+            [|parameters, a| parameters[a][0] = 2.0, |parameters, _| parameters.values_mut()[0] = 2.0];
+        for change in change {
+            parameters.keep_eight_bits(vec![(a, EightBits::new(&[1, 1, 1, 1], &[1.0]))]);
+            assert!(parameters.eight_bits(a).is_some() && parameters.eight_bits(b).is_none());
+            change(&mut parameters, a);
+            assert!(parameters.eight_bits(a).is_none());
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A sentence's translation is a matter between the sentence and the model: whatever is translated beside it, on however many threads, the
-//! words are the same, for each architecture.
+//! words are the same, for each architecture, with products in 32 bits and in 8.
 
-use std::sync::Arc;
-
+use heedful_translate::bundle::{Bundle, BundleConfig, Card};
+use heedful_translate::config::{DecodingConfig, Storage};
 use heedful_translate::model::config::{ModelConfig, RnnAttentionConfig, RnnConfig, TransformerConfig};
 use heedful_translate::model::{Start, build};
 use heedful_translate::text::Tokenizer;
@@ -27,14 +27,16 @@ fn lines() -> Vec<String> {
     (0..70).map(|line| (0..=line * 5 % 12).map(|i| word(line, i)).collect::<Vec<_>>().join(" ")).collect()
 }
 
-fn translator(config: &ModelConfig) -> Translator {
+fn translator(config: &ModelConfig, storage: Storage) -> Translator {
     let tokenizer = Tokenizer::learn(&[TEXT], 330).expect("a vocabulary of this size");
     let mut model = build(config, tokenizer.vocabulary_size(), Start::Random(7));
     // Weights of a new model lead to one endless word; larger ones make it speak.
     for value in model.parameters_mut().values_mut() {
         *value *= 1.6;
     }
-    Translator::new(Arc::from(model), tokenizer).expect("of the same vocabulary")
+    let config = BundleConfig { model: config.clone(), decoding: DecodingConfig::default() };
+    let file = Bundle { config, tokenizer, model, card: Card::default() }.to_bytes(storage).expect("finite weights");
+    Bundle::from_bytes(&file).expect("what was written").into_translator().expect("of the same vocabulary").0
 }
 
 fn words(translations: &[Translation]) -> Vec<&str> {
@@ -44,8 +46,10 @@ fn words(translations: &[Translation]) -> Vec<&str> {
 #[test]
 fn neither_batches_nor_threads_change_a_word() {
     let lines = lines();
-    for config in architectures() {
-        let translator = translator(&config);
+    for (config, storage) in
+        architectures().into_iter().flat_map(|config| [Storage::F32, Storage::I8].map(|storage| (config.clone(), storage)))
+    {
+        let translator = translator(&config, storage);
         for search in [Search::Greedy, Search::Beam { width: 5 }] {
             let options = TranslateOptions { search, split_sentences: false, ..TranslateOptions::default() };
             let run = |threads: usize, batch_tokens: usize| {
@@ -60,7 +64,12 @@ fn neither_batches_nor_threads_change_a_word() {
             assert!(different.len() > lines.len() / 2, "{} says only {} different things", config.type_name(), different.len());
             for (threads, batch_tokens) in [(1, 300), (1, 1_000_000), (2, 4096), (3, 700)] {
                 let found = run(threads, batch_tokens);
-                assert_eq!(words(&found), words(&one_by_one), "{} on {threads} threads in batches of {batch_tokens}", config.type_name());
+                assert_eq!(
+                    words(&found),
+                    words(&one_by_one),
+                    "{} as {storage:?} on {threads} threads in batches of {batch_tokens}",
+                    config.type_name()
+                );
             }
         }
     }

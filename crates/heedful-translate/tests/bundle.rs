@@ -6,7 +6,7 @@ use heedful_translate::bundle::{Bundle, BundleConfig, Card, CardScore};
 use heedful_translate::config::Storage;
 use heedful_translate::model::config::{ModelConfig, TransformerConfig};
 use heedful_translate::model::{Start, build};
-use heedful_translate::text::Tokenizer;
+use heedful_translate::text::{BOS, EOS, Tokenizer};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -97,6 +97,24 @@ fn smaller_storage_is_smaller_and_close() {
         split(&bytes).1.len()
     });
     assert!(sizes[1] * 2 == sizes[0] && sizes[2] < sizes[1] * 8 / 10, "{sizes:?}");
+}
+
+/// The scores of the first word of a translation.
+fn first_scores(bundle: &Bundle) -> Vec<f32> {
+    bundle.model.decoder(&[&[40, 41, 42, EOS]]).step(&[BOS]).to_vec()
+}
+
+#[test]
+fn a_model_stored_in_eight_bits_computes_in_eight_bits_until_its_weights_change() {
+    let mut bundle = Bundle::from_bytes(&I8).expect("read");
+    let rounded = first_scores(&bundle);
+    assert!(bundle.model.parameters().are_eight_bits());
+    assert!(!Bundle::from_bytes(&F32).expect("read").model.parameters().are_eight_bits());
+    bundle.model.parameters_mut().values_mut();
+    let exact = first_scores(&bundle);
+    let largest = exact.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let difference = rounded.iter().zip(&exact).fold(0.0f32, |largest, (a, b)| largest.max((a - b).abs()));
+    assert!(difference > 0.0 && difference < 0.03 * largest, "{difference} of {largest}");
 }
 
 #[test]

@@ -18,14 +18,14 @@ use crate::{model, output};
 #[command(after_help = "Examples:
   heedful explore                                             open the page
   heedful explore \"Kannst du mir helfen?\"                     with a sentence to begin with
-  heedful explore --model rnn.safetensors --model big.safetensors   your own models beside the built-in one
+  heedful explore --model rnn.safetensors --model big.safetensors   your own models beside the built-in ones
   heedful explore --report ladder/                            with the report of `heedful compare`
   heedful explore --no-open --port 8080                       print the address only
   heedful explore --host 0.0.0.0 --name gpu.example.org       for others too: needs the API key that is printed")]
 pub struct Arguments {
     /// A text to begin with
     text: Vec<String>,
-    /// A model file to show beside the built-in model; the first one is shown first
+    /// A model file to show beside the built-in models; the first one is shown first
     #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
     /// The port to listen at [default: 7878, or any that is free]
@@ -54,7 +54,7 @@ const PORT: u16 = 7878;
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let mut bundles = self.models.iter().map(|path| model::open(path)).collect::<Result<Vec<_>>>()?;
-        bundles.push(model::built_in()?);
+        bundles.extend(model::built_in()?);
         let mut explorer = Explorer::new(bundles)?.with_text(self.text.join(" "));
         if let Some(folder) = &self.report {
             explorer = explorer.with_report(report(folder)?);

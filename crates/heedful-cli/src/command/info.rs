@@ -13,11 +13,13 @@ use crate::{model, output};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   heedful info                                 the built-in model
+  heedful info built-in:rnn                    the one without attention
   heedful info model/model.safetensors         a model of your own
   heedful info --json model.safetensors        the same for programs")]
 pub struct Arguments {
-    /// A model file [default: the built-in model]
-    file: Option<PathBuf>,
+    /// A model file, or a built-in model: `built-in`, `built-in:rnn-attention` or `built-in:rnn`
+    #[arg(default_value = model::BUILT_IN[0].0)]
+    file: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,10 +27,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let bundle = match &self.file {
-            Some(path) => model::open(path)?,
-            None => model::built_in()?,
-        };
+        let bundle = model::open(&self.file)?;
         output::print(if self.json { as_json(&bundle) } else { as_text(&bundle) })
     }
 }

@@ -21,8 +21,6 @@ use crate::{interrupt, model, output};
 const CONFIG: &str = "config.toml";
 /// The model's file in a run's folder.
 const MODEL: &str = "model.safetensors";
-/// The name under which `--from` finds the model that is built in.
-const BUILT_IN: &str = "built-in";
 /// Parts of a progress bar.
 const BAR: u64 = 10_000;
 
@@ -122,7 +120,7 @@ impl Arguments {
 
     /// The model to start from, and the settings that it brings with it.
     fn start(path: &Path) -> Result<(Bundle, TrainingConfig)> {
-        let start = if path == Path::new(BUILT_IN) { model::built_in()? } else { model::open(path)? };
+        let start = model::open(path)?;
         let card = start.card.clone();
         let mut config =
             TrainingConfig { model: start.config.model.clone(), decoding: start.config.decoding.clone(), ..Default::default() };

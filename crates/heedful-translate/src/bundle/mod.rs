@@ -8,7 +8,7 @@
 //! | `heedful.card` | JSON: [`Card`] |
 //!
 //! A tensor has the name and shape of its parameter, as `F32`, `F16` or `I8`. An `I8` tensor `NAME` of `[…, columns]` has a companion `NAME.scale`,
-//! `F32` of `[rows]`: a number is its byte times its row's scale. Whatever a file holds, reading it gives a model that can be used or a [`BundleError`].
+//! `F32` of `[rows]`: a number is its byte times its row's scale, and products with it are computed in 8 bits ([`EightBits`]). Whatever a file holds, reading it gives a model that can be used or a [`BundleError`].
 
 mod card;
 mod error;
@@ -21,6 +21,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use heedful_nn::EightBits;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{DecodingConfig, Storage};
@@ -33,6 +34,10 @@ use crate::translator::{TranslateError, TranslateOptions, Translator};
 pub use card::{Card, CardScore};
 pub use error::BundleError;
 use header::{Dtype, Header, Info, LENGTH_BYTES};
+
+/// [`TranslateOptions::batch_tokens`] of a model in 8 bits. Its weights are laid out for products once, not at each product, so a batch need not be
+/// large; and a small one leaves the scores of its vocabulary in the cache.
+const EIGHT_BITS_BATCH: usize = 256;
 
 const VERSION: &str = "1";
 const FORMAT: &str = "heedful.format";
@@ -140,7 +145,10 @@ impl Bundle {
     /// # Errors
     /// If tokenizer and model do not belong together.
     pub fn into_translator(self) -> Result<(Translator, TranslateOptions), TranslateError> {
-        let options = self.config.decoding.options();
+        let mut options = self.config.decoding.options();
+        if self.model.parameters().are_eight_bits() {
+            options.batch_tokens = EIGHT_BITS_BATCH;
+        }
         let translator = Translator::new(Arc::from(self.model), self.tokenizer)?.with_reading(self.config.decoding.reading)?;
         Ok((translator, options))
     }
@@ -249,6 +257,7 @@ fn fill(model: &mut dyn Model, header: &Header, data: &[u8]) -> Result<(), Bundl
     let mut left: BTreeSet<&str> = header.tensors.keys().map(String::as_str).collect();
     let entries = model.parameters().entries().to_vec();
     let mut scales = Vec::new();
+    let mut eight_bits = Vec::new();
     for entry in &entries {
         let name = entry.name.as_str();
         let info = tensor(header, name, &entry.shape)?;
@@ -269,7 +278,12 @@ fn fill(model: &mut dyn Model, header: &Header, data: &[u8]) -> Result<(), Bundl
         let values = &mut model.parameters_mut()[entry.parameter];
         numbers::read(&data[info.range()], info.dtype, columns, &scales, values);
         check_finite(name, values)?;
+        if info.dtype == Dtype::I8 {
+            let bytes: Vec<i8> = data[info.range()].iter().map(|byte| byte.cast_signed()).collect();
+            eight_bits.push((entry.parameter, EightBits::new(&bytes, &scales)));
+        }
     }
+    model.parameters_mut().keep_eight_bits(eight_bits);
     match left.first() {
         Some(name) => Err(BundleError::tensor(name, "the model has no such parameter; the file is damaged or of a newer heedful")),
         None => Ok(()),

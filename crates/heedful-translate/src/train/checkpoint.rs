@@ -3,12 +3,14 @@
 //! Randomness needs no place in it: it is a function of the seed and the update. A checkpoint is one `.safetensors` file that is written
 //! beside the old one and then renamed over it, so that whenever the power goes, a whole one is there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use heedful_nn::Parameters;
 use heedful_nn::optimiser::Adam;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::TrainError;
 use crate::files::write_atomically;
@@ -87,6 +89,21 @@ pub fn save(path: &Path, identity: &Identity, progress: &Progress, parameters: &
     write_atomically(path, &file).map_err(|source| TrainError::Write { path: path.to_owned(), source })
 }
 
+/// The settings in which two runs differ, each as `name: there, then here`; both are JSON objects.
+fn differences(there: &str, here: &str) -> String {
+    let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let (there, here) = (read(there), read(here));
+    let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    let differing = names.into_iter().filter(|&name| there.get(name) != here.get(name)).map(|name| {
+        if name == "parameters" {
+            return "the sizes of the model".to_owned();
+        }
+        let value = |settings: &Map<String, Value>| settings.get(name).map_or("nothing".to_owned(), Value::to_string);
+        format!("{name} is {} there and {} here", value(&there), value(&here))
+    });
+    differing.collect::<Vec<_>>().join(", ")
+}
+
 /// Reads a checkpoint into a model and an optimiser of the same layout.
 ///
 /// # Errors
@@ -102,10 +119,8 @@ pub fn load(path: &Path, identity: &Identity, parameters: &mut Parameters, adam:
     let header: Header =
         serde_json::from_str(metadata.get("run").map_or("", String::as_str)).map_err(|e| damaged(format!("its run header: {e}")))?;
     if header.identity.settings != identity.settings {
-        return Err(damaged(format!(
-            "it belongs to a run with other settings: {} there, {} here",
-            header.identity.settings, identity.settings
-        )));
+        let what = differences(&header.identity.settings, &identity.settings);
+        return Err(damaged(format!("it belongs to a run with other settings: {what}")));
     }
     if header.identity.corpus != identity.corpus {
         return Err(damaged("it was trained on other text than the training files hold now".to_owned()));

@@ -1,5 +1,6 @@
 //! LibreTranslate's calls, so that its clients work here; alignment and score are extra fields.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
@@ -166,7 +167,7 @@ pub async fn languages(State(explorer): State<Arc<Explorer>>, Asked(in_address):
     explorer.access.check_key(&headers, in_address.api_key.or(in_body).as_deref())?;
     let targets = |language: &Language| {
         let from = explorer.models.iter().filter(|model| model.source.as_ref() == Some(language));
-        from.filter_map(|model| Some(model.target.as_ref()?.code.clone())).collect::<Vec<_>>()
+        from.filter_map(|model| Some(&model.target.as_ref()?.code)).collect::<BTreeSet<_>>()
     };
     let one = |language: &Language| json!({ "code": language.code, "name": language.name, "targets": targets(language) });
     Ok(Json(explorer.languages().iter().map(one).collect()))

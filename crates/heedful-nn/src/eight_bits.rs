@@ -193,7 +193,6 @@ mod tests {
     proptest! {
         #[test]
         fn equals_the_formula_and_a_row_does_not_depend_on_others(n in 0usize..70, inputs in 1usize..50, outputs in 1usize..70, with_bias: bool) {
-            // Odd multiples of a quarter step, so that no number lies half-way between two bytes.
             let weight: Vec<i8> = (0..outputs * inputs).map(|i| (i * 37 % 255) as i8).collect();
             let scales: Vec<f32> = (0..outputs).map(|j| 0.001 * (1 + j % 5) as f32).collect();
             let x: Vec<f32> = (0..n * inputs).map(|i| ((i * 101 % 197) as f32 - 98.0) / 13.0).collect();

@@ -8,7 +8,8 @@
 //! | `heedful.card` | JSON: [`Card`] |
 //!
 //! A tensor has the name and shape of its parameter, as `F32`, `F16` or `I8`. An `I8` tensor `NAME` of `[…, columns]` has a companion `NAME.scale`,
-//! `F32` of `[rows]`: a number is its byte times its row's scale, and products with it are computed in 8 bits ([`EightBits`]). Whatever a file holds, reading it gives a model that can be used or a [`BundleError`].
+//! `F32` of `[rows]`: a number is its byte times its row's scale, and linear layers compute with it in 8 bits
+//! ([`EightBits`]). Whatever a file holds, reading it gives a model that can be used or a [`BundleError`].
 
 mod card;
 mod error;

@@ -113,12 +113,23 @@ fn answer(line: &str) -> Result<String, String> {
     answer.map_err(|error| error.to_string())
 }
 
-fn main() {
+/// A pool of threads each of which stays on a core of its own, as those of ONNX Runtime do: the scheduler of the system needs some
+/// milliseconds to see that two threads share a core.
+fn pinned_pool() -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let pin = move |thread: usize| _ = cores.get(thread).map(|&core| core_affinity::set_for_current(core));
+    rayon::ThreadPoolBuilder::new().start_handler(pin).build()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("ready");
-    for line in std::io::stdin().lock().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
-        match answer(&line) {
-            Ok(answer) => println!("{answer}"),
-            Err(error) => println!("err={}", error.replace(char::is_whitespace, "_")),
+    pinned_pool()?.install(|| {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
+            match answer(&line) {
+                Ok(answer) => println!("{answer}"),
+                Err(error) => println!("err={}", error.replace(char::is_whitespace, "_")),
+            }
         }
-    }
+    });
+    Ok(())
 }

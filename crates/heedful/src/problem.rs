@@ -45,8 +45,9 @@ pub(crate) struct Sequence {
 
 impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     /// Checks a batch `[batch, heads, len, dim]`.
+    #[inline]
     pub fn new(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
-        let problem = Self::unmasked(operation, q, k, v, options)?;
+        let mut problem = Self::unmasked(operation, q, k, v, options)?;
         let [batch, heads, q_len, _] = q.shape();
         let k_len = k.shape()[2];
         let scores = [batch, heads, q_len, k_len];
@@ -64,9 +65,14 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
                 return Err(Error::Option { operation, option, value: length.to_string(), fix });
             }
         }
-        let mask = options.mask.map(|mask| mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores)));
-        let bias = options.bias.map(|bias| bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores)));
-        Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem }.check_alibi(operation)
+        if let Some(mask) = options.mask {
+            problem.mask = Some(mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores))?);
+        }
+        if let Some(bias) = options.bias {
+            problem.bias = Some(bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores))?);
+        }
+        problem.check_alibi(operation)?;
+        Ok(problem)
     }
 
     /// Checks packed sequences `[1, heads, total, dim]`: sequence `i` is `offsets[i]..offsets[i + 1]`.
@@ -78,7 +84,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         offsets: [&'a [usize]; 2],
         options: &Options<'a>,
     ) -> Result<Self> {
-        let problem = Self::unmasked(operation, q, k, v, options)?;
+        let mut problem = Self::unmasked(operation, q, k, v, options)?;
         for (name, tensor) in [("q", q.shape()), ("k", k.shape())] {
             if tensor[0] != 1 {
                 return Err(shape(operation, name, tensor, "packed sequences lie in a batch of 1: [1, heads, total, dim]"));
@@ -105,9 +111,12 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = "packed sequences have no common shape for it: leave it out, or pad and use `attend`".into();
             return Err(Error::Option { operation, option, value: "set".into(), fix });
         }
-        Self { offsets: Some(offsets), ..problem }.check_alibi(operation)
+        problem.offsets = Some(offsets);
+        problem.check_alibi(operation)?;
+        Ok(problem)
     }
 
+    #[inline]
     fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
         let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
         if k_dim != dim {
@@ -157,7 +166,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 
     /// Checks that there is a slope for each head, or for each head of each sequence.
-    fn check_alibi(self, operation: &'static str) -> Result<Self> {
+    fn check_alibi(&self, operation: &'static str) -> Result<()> {
         let (heads, sequences) = (self.q.shape()[1], self.sequences());
         if let Some(slopes) = self.alibi
             && slopes.len() != heads
@@ -166,7 +175,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = format!("give one for each of the {heads} heads, or for each head of the {sequences} sequences");
             return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
         }
-        Ok(self)
+        Ok(())
     }
 
     /// How many query heads share a key/value head.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -23,19 +24,52 @@ use crate::{Element, Parallelism, QkvMut, Result, ViewMut};
 /// Multiply-adds that are worth handing to another thread.
 const TASK: usize = 1 << 20;
 
+/// Most tasks of a call that each thread gets one share of. Where there are more, a thread that is late costs more than waking one.
+const SHARED_OUT: usize = 128;
+
 /// In how many tasks to cut so many multiply-adds.
 fn count_tasks(parallelism: Parallelism, products: usize) -> usize {
-    if parallelism == Parallelism::Serial || rayon::current_num_threads() == 1 { 1 } else { (products / TASK).max(1) }
+    let threads = rayon::current_num_threads();
+    match (products / TASK).max(1) {
+        _ if parallelism == Parallelism::Serial || threads == 1 => 1,
+        tasks if tasks <= SHARED_OUT && rayon::current_thread_index().is_none() => tasks.min(threads),
+        tasks => tasks,
+    }
+}
+
+/// Runs both, on two threads if there are two. A caller that is none of the pool's threads takes `low` itself: were it to wait, a sleeping
+/// thread would be woken in its place, often on the core of the other.
+fn fork(low: impl FnOnce() + Send, high: impl FnOnce() + Send) {
+    if rayon::current_thread_index().is_some() {
+        rayon::join(low, high);
+    } else {
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| high());
+            low();
+        });
+    }
 }
 
 /// Runs `run` over all of `0..tasks`, in ranges that are worth a thread. Which ranges must not matter for the result.
 fn each_task(parallelism: Parallelism, tasks: usize, products_per_task: usize, run: impl Fn(Range<usize>) + Sync) {
     let together = (TASK / products_per_task.max(1)).max(1);
-    if parallelism == Parallelism::Serial || tasks <= together || rayon::current_num_threads() == 1 {
+    let (parts, threads) = (tasks.div_ceil(together), rayon::current_num_threads());
+    if parallelism == Parallelism::Serial || parts <= 1 || threads == 1 {
         return run(0..tasks);
     }
-    let run_part = |part: usize| run(part * together..((part + 1) * together).min(tasks));
-    (0..tasks.div_ceil(together)).into_par_iter().for_each(run_part);
+    // The caller works too, which `fork` tells the reason of; each thread takes the next part when it has done one.
+    let next = AtomicUsize::new(0);
+    let work = || loop {
+        let first = next.fetch_add(1, Ordering::Relaxed).saturating_mul(together);
+        if first >= tasks {
+            break;
+        }
+        run(first..(first + together).min(tasks));
+    };
+    rayon::in_place_scope(|scope| {
+        (1..threads.min(parts)).for_each(|_| scope.spawn(|_| work()));
+        work();
+    });
 }
 
 /// Which kernel computes a sequence.
@@ -160,7 +194,7 @@ fn forward_short<'s, 'o, Q: Element, K: Element>(
             Some(lse) => lse.halves(&low_rows, &high_rows, &mut lse_lock).map(Some),
             None => [None, None],
         };
-        rayon::join(
+        fork(
             || forward_short(problem, low, low_out, low_lse, tasks / 2),
             || forward_short(problem, high, high_out, high_lse, tasks - tasks / 2),
         );
@@ -318,7 +352,7 @@ fn backward_short<Q: Element, K: Element>(
         });
         let mut lock = None;
         let [low_target, high_target] = target.halves(&low_rows, &high_rows, &mut lock);
-        rayon::join(
+        fork(
             || backward_short(problem, saved, low, low_target, tasks / 2),
             || backward_short(problem, saved, high, high_target, tasks - tasks / 2),
         );

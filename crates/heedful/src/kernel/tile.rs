@@ -119,29 +119,23 @@ impl Lanes {
             for c in (0..dim).step_by(I::LANES) {
                 let columns = (dim - c).min(I::LANES);
                 let to = &mut to[c * self.width + lane..];
+                let Some(data) = in_place.filter(|_| columns == I::LANES) else {
+                    for (c, to) in (c..c + columns).zip(to.chunks_mut(self.width)) {
+                        for i in 0..I::LANES {
+                            to[i] = if i < used { tensor.data()[rows[i] + c * stride].to_f32() * factor } else { 0.0 };
+                        }
+                    }
+                    continue;
+                };
                 // Loops of constant length over constant places, so that the block stays in registers.
                 let mut block = [isa.splat(0.0); MOST_LANES];
-                if let Some(data) = in_place
-                    && columns == I::LANES
-                {
-                    for i in 0..I::LANES {
-                        block[i] = isa.load(&data[rows[i] + c..]);
-                    }
-                } else {
-                    let mut gathered = [0.0; MOST_LANES];
-                    for i in 0..I::LANES {
-                        for (c, to) in (c..c + columns).zip(&mut gathered) {
-                            *to = tensor.data()[rows[i] + c * stride].to_f32();
-                        }
-                        block[i] = isa.load(&gathered);
-                    }
+                for i in 0..I::LANES {
+                    block[i] = isa.load(&data[rows[i] + c..]);
                 }
                 transpose(isa, &mut block);
                 for i in 0..I::LANES {
-                    if i < columns {
-                        let scaled = isa.mul(block[i], factors);
-                        isa.store(isa.select(in_use, scaled, isa.splat(0.0)), &mut to[i * self.width..]);
-                    }
+                    let scaled = isa.mul(block[i], factors);
+                    isa.store(isa.select(in_use, scaled, isa.splat(0.0)), &mut to[i * self.width..]);
                 }
             }
         }

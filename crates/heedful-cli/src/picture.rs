@@ -6,13 +6,19 @@ use heedful_translate::translator::{Candidate, Sentence};
 use crate::heat_map::{HeatMap, legend};
 use crate::terminal::Style;
 
-/// The picture of one candidate, after an empty line.
-pub fn of_sentence(sentence: &Sentence, candidate: &Candidate, style: Style) -> String {
-    let Some(alignment) = &candidate.alignment else {
-        return "\n(This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.)\n"
-            .to_owned();
-    };
+/// What is shown in place of a picture.
+const NO_ATTENTION: &str =
+    "\n(This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.)\n";
+
+/// The pictures of the best candidates of some sentences, each after an empty line; the model has attention for all of them or for none.
+pub fn of_sentences(sentences: &[Sentence], style: Style) -> String {
+    let pictures: Option<String> = sentences.iter().map(|sentence| of_candidate(sentence, &sentence.best, style)).collect();
+    pictures.unwrap_or_else(|| NO_ATTENTION.to_owned())
+}
+
+fn of_candidate(sentence: &Sentence, candidate: &Candidate, style: Style) -> Option<String> {
+    let alignment = candidate.alignment.as_ref()?;
     let (columns, weights) = with_end(&sentence.source_words, alignment);
     let map = HeatMap { columns: &columns, rows: &candidate.target_words, weights: &weights };
-    format!("\n{}{}\n{}", map.render(style), legend(style), map.strongest())
+    Some(format!("\n{}{}\n{}", map.render(style), legend(style), map.strongest()))
 }

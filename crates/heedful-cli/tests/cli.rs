@@ -349,6 +349,8 @@ fn every_rung_of_the_ladder_is_built_in() {
         let sentence = sentence.to_string();
         assert!(sentence.contains("I don't have time.") || sentence.contains("I have no time."), "{name}: {sentence}");
     }
+    let blind = printed(&["translate", "--model", "built-in:rnn", "Das ist gut. Ich habe keine Zeit."]);
+    assert_eq!(blind.matches("This model has no attention").count(), 1, "{blind}");
     assert!(failure(&["info", "built-in:lstm"], 1).contains("built-in:lstm"));
 }
 

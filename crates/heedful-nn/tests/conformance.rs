@@ -1,6 +1,6 @@
-//! Cases of other implementations, replayed through the same runner as `examples/conformance`.
+//! Cases of other implementations, replayed through the same runner as `examples/layer_conformance`.
 
-#[path = "../examples/conformance/runner/mod.rs"]
+#[path = "../examples/layer_conformance/runner/mod.rs"]
 mod runner;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! Recorded cases of sacreBLEU and of lilt's alignment scripts, replayed by the runner of the `conformance` example.
+//! Recorded cases of sacreBLEU and of lilt's alignment scripts, replayed by the runner of the `score_conformance` example.
 
-#[path = "../examples/conformance/runner.rs"]
+#[path = "../examples/score_conformance/runner.rs"]
 mod runner;
 
 use std::path::Path;

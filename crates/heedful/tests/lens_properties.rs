@@ -1,166 +1,46 @@
 //! Every lens and every glance against the definition's weights, over random shapes, storage and options.
 
+mod random;
+
 use std::ops::Range;
 
 use half::{bf16, f16};
 use heedful::lens::{Glance, Lens, Pool, attend_with, value_norms};
-use heedful::{Diagonal, Element, Options, Parallelism, View, ViewMut, reference};
+use heedful::{Diagonal, Element, View, ViewMut, reference};
 use proptest::prelude::*;
 use proptest::sample::select;
-
-/// Numbers in [-1, 1) that depend on the seed and on nothing else.
-fn numbers(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
+use random::{Call, Extras, calls, near, numbers};
 
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)]
 struct Setting {
-    batch: usize,
-    kv_heads: usize,
-    group: usize,
-    q_len: usize,
-    k_len: usize,
+    call: Call,
     dim: usize,
+    /// What scores are multiplied by: at 0, all keys are alike.
     sharpness: f32,
-    softcap: Option<f32>,
-    causal: bool,
-    window: (Option<usize>, Option<usize>),
-    diagonal: Diagonal,
-    mask: Option<[bool; 4]>,
-    bias: Option<[bool; 4]>,
-    alibi: bool,
-    lengths: bool,
-    starts: bool,
-    parallelism: Parallelism,
     top: usize,
     map: [usize; 2],
-    seed: u64,
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
-    let lengths = || prop_oneof![4 => 0usize..40, 1 => 100usize..180];
-    let sizes = (1usize..3, 1usize..3, 1usize..4, lengths(), lengths(), 0usize..20);
-    let side = || proptest::option::of(0usize..60);
-    let diagonal = prop_oneof![Just(Diagonal::TopLeft), Just(Diagonal::BottomRight), (-10isize..30).prop_map(Diagonal::Offset)];
-    let scores = (select(vec![0.0f32, 1.0, 4.0]), proptest::option::of(0.5f32..5.0), any::<bool>(), (side(), side()), diagonal);
-    let extras = (
-        proptest::option::of(any::<[bool; 4]>()),
-        proptest::option::of(any::<[bool; 4]>()),
-        any::<[bool; 3]>(),
-        select(vec![Parallelism::Serial, Parallelism::Rayon]),
-    );
-    (sizes, scores, extras, 0usize..12, [1usize..40, 1usize..40], any::<u64>()).prop_map(|(sizes, scores, extras, top, map, seed)| {
-        let (batch, kv_heads, group, q_len, k_len, dim) = sizes;
-        let (sharpness, softcap, causal, window, diagonal) = scores;
-        let (mask, bias, [alibi, lengths, starts], parallelism) = extras;
-        Setting {
-            batch,
-            kv_heads,
-            group,
-            q_len,
-            k_len,
-            dim,
-            sharpness,
-            softcap,
-            causal,
-            window,
-            diagonal,
-            mask,
-            bias,
-            alibi,
-            lengths,
-            starts,
-            parallelism,
-            top,
-            map,
-            seed,
-        }
+    let lengths = prop_oneof![4 => 0usize..40, 1 => 100usize..180];
+    let calls = move |sharpness| calls(1..3, lengths.clone(), Just(Some(sharpness)), 60);
+    let calls = select(vec![0.0f32, 1.0, 4.0]).prop_flat_map(move |sharpness| (calls(sharpness), Just(sharpness)));
+    (calls, 0usize..20, 0usize..12, [1usize..40, 1usize..40]).prop_map(|((call, sharpness), dim, top, map)| Setting {
+        call,
+        dim,
+        sharpness,
+        top,
+        map,
     })
 }
 
-/// Everything that options borrow.
-struct Extras {
-    mask: Vec<bool>,
-    bias: Vec<f32>,
-    slopes: Vec<f32>,
-    lengths: Vec<usize>,
-    starts: Vec<usize>,
-}
-
-impl Setting {
-    fn heads(&self) -> usize {
-        self.kv_heads * self.group
+/// Where query 0 of a sequence stands.
+fn offset(call: &Call, extras: &Extras, batch: usize) -> isize {
+    match call.diagonal {
+        Diagonal::TopLeft => 0,
+        Diagonal::BottomRight => (if call.lengths { extras.lengths[batch] } else { call.k_len }) as isize - call.q_len as isize,
+        Diagonal::Offset(offset) => offset,
     }
-
-    fn scores(&self, repeated: [bool; 4]) -> [usize; 4] {
-        let full = [self.batch, self.heads(), self.q_len, self.k_len];
-        std::array::from_fn(|i| if repeated[i] { 1 } else { full[i] })
-    }
-
-    fn extras(&self) -> Extras {
-        let size = |repeated: Option<[bool; 4]>| repeated.map_or(0, |repeated| self.scores(repeated).iter().product::<usize>());
-        let keys = |seed| numbers(seed, self.batch).iter().map(|x| ((x + 1.0) / 2.0 * (self.k_len + 1) as f32) as usize).collect();
-        Extras {
-            mask: numbers(self.seed ^ 4, size(self.mask)).iter().map(|&x| x < 0.3).collect(),
-            bias: numbers(self.seed ^ 5, size(self.bias)).iter().map(|&x| if x > 0.7 { f32::NEG_INFINITY } else { x }).collect(),
-            slopes: numbers(self.seed ^ 6, if self.alibi { self.heads() } else { 0 }),
-            lengths: keys(self.seed ^ 7),
-            starts: keys(self.seed ^ 8),
-        }
-    }
-
-    fn options<'a>(&self, extras: &'a Extras) -> Options<'a> {
-        let mut options = Options::new().window(self.window.0, self.window.1).diagonal(self.diagonal).parallelism(self.parallelism);
-        options = options.scale(self.sharpness);
-        if self.causal {
-            options = options.causal(self.diagonal);
-        }
-        if let Some(softcap) = self.softcap {
-            options = options.softcap(softcap);
-        }
-        if let Some(repeated) = self.mask {
-            options = options.mask(View::contiguous(&extras.mask, self.scores(repeated)).unwrap());
-        }
-        if let Some(repeated) = self.bias {
-            options = options.bias(View::contiguous(&extras.bias, self.scores(repeated)).unwrap());
-        }
-        if self.alibi {
-            options = options.alibi(&extras.slopes);
-        }
-        if self.lengths {
-            options = options.key_lengths(&extras.lengths);
-        }
-        if self.starts {
-            options = options.key_starts(&extras.starts);
-        }
-        options
-    }
-
-    /// Where query 0 of a sequence stands.
-    fn offset(&self, extras: &Extras, batch: usize) -> isize {
-        match self.diagonal {
-            Diagonal::TopLeft => 0,
-            Diagonal::BottomRight => (if self.lengths { extras.lengths[batch] } else { self.k_len }) as isize - self.q_len as isize,
-            Diagonal::Offset(offset) => offset,
-        }
-    }
-}
-
-fn near(what: &str, got: &[f32], expected: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
-    prop_assert_eq!(got.len(), expected.len(), "{}", what);
-    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
-        let g = f64::from(g);
-        prop_assert!(g == e || (g - e).abs() <= tolerance * (1.0 + e.abs()), "{}[{}] = {}, expected {}", what, i, g, e);
-    }
-    Ok(())
 }
 
 /// The places under a cell of a map.
@@ -176,10 +56,11 @@ fn part(seed: u64, len: usize) -> Range<usize> {
 }
 
 fn check<T: Element>(setting: &Setting) -> Result<(), TestCaseError> {
-    let Setting { batch, kv_heads, q_len, k_len, dim, top, seed, .. } = *setting;
-    let heads = setting.heads();
-    let extras = setting.extras();
-    let options = setting.options(&extras);
+    let Setting { ref call, dim, sharpness, top, map } = *setting;
+    let Call { batch, kv_heads, q_len, k_len, seed, .. } = *call;
+    let heads = call.heads();
+    let extras = call.extras();
+    let options = call.options(&extras);
     let stored = |seed, len| numbers(seed, len).into_iter().map(T::from_f32).collect::<Vec<T>>();
     let (q, k) = (stored(seed ^ 1, batch * heads * q_len * dim), stored(seed ^ 2, batch * kv_heads * k_len * dim));
     let (q, k) = (View::contiguous(&q, [batch, heads, q_len, dim]).unwrap(), View::contiguous(&k, [batch, kv_heads, k_len, dim]).unwrap());
@@ -195,7 +76,7 @@ fn check<T: Element>(setting: &Setting) -> Result<(), TestCaseError> {
     let mut entropies = Vec::new();
     for row in 0..rows {
         let weights = &expected.weights[row * k_len..][..k_len];
-        let offset = setting.offset(&extras, row / (heads * q_len));
+        let offset = offset(call, &extras, row / (heads * q_len));
         let place = (row % q_len) as isize + offset;
         entropies.push(weights.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum());
         let distance: f64 = weights.iter().enumerate().map(|(j, p)| p * (j as isize - place).abs() as f64).sum();
@@ -211,7 +92,7 @@ fn check<T: Element>(setting: &Setting) -> Result<(), TestCaseError> {
         let listed: f64 = found.keys.iter().map(|&key| weights[key]).sum();
         near("top keys", &[found.weights.iter().sum()], &[listed], 1e-5)?;
         prop_assert!(found.weights.is_sorted_by(|a, b| a >= b));
-        let all_alike = setting.sharpness == 0.0 && setting.bias.is_none() && !setting.alibi;
+        let all_alike = sharpness == 0.0 && call.bias.is_none() && call.alibi.is_none();
         prop_assert!(!all_alike || found.keys.is_sorted(), "of equal scores the earlier key comes first: {:?}", found.keys);
         if top > 0 {
             near("rest", &[found.rest], &[weights.iter().sum::<f64>() - listed], 1e-5)?;
@@ -273,7 +154,7 @@ fn check<T: Element>(setting: &Setting) -> Result<(), TestCaseError> {
             let to_queries: Vec<f64> = (0..q_len).map(|i| (0..k_len).map(|j| f64::from(y[j]) * weight(i, j)).sum()).collect();
             near("to queries", &lens.to_queries(b, chosen.clone(), &y).unwrap(), &to_queries, 5e-5)?;
 
-            let map = [setting.map[0].min(queries.len()), setting.map[1].min(keys.len())];
+            let map = [map[0].min(queries.len()), map[1].min(keys.len())];
             for pool in [Pool::Sum, Pool::Mean, Pool::Max] {
                 let mut cells = Vec::new();
                 for (r, c) in (0..map[0]).flat_map(|r| (0..map[1]).map(move |c| (r, c))) {

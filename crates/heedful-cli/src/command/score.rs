@@ -103,5 +103,5 @@ fn in_full(sentence: &Sentence, style: Style) -> Result<String> {
     for (word, log_prob) in best.target_words.iter().zip(&best.word_log_probs) {
         writeln!(out, "{log_prob:>9.4}  {word}")?;
     }
-    Ok(out + &picture::of_sentence(sentence, best, style))
+    Ok(out + &picture::of_sentences(std::slice::from_ref(sentence), style))
 }

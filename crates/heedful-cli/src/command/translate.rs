@@ -228,9 +228,7 @@ impl Arguments {
         } else {
             writeln!(out, "{}", translation.text)?;
             if self.align || !self.text.is_empty() && !self.plain {
-                for sentence in &translation.sentences {
-                    out += &picture::of_sentence(sentence, &sentence.best, style);
-                }
+                out += &picture::of_sentences(&translation.sentences, style);
             }
         }
         for candidate in translation.sentences.iter().map(|sentence| &sentence.best).filter(|candidate| !candidate.finished) {

@@ -1,7 +1,7 @@
 //! Replays recorded cases of other implementations through the layers.
 //!
 //! ```text
-//! cargo run --release -p heedful-nn --example conformance -- DIR...
+//! cargo run --release -p heedful-nn --example layer_conformance -- DIR...
 //! ```
 //!
 //! A DIR is a suite (a folder with `manifest.json`) or a folder of suites. Prints one line for each suite, each failure with its largest

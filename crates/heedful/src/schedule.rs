@@ -24,16 +24,19 @@ use crate::{Element, Parallelism, QkvMut, Result, ViewMut};
 /// Multiply-adds that are worth handing to another thread.
 const TASK: usize = 1 << 20;
 
-/// Most tasks of a call that each thread gets one share of. Where there are more, a thread that is late costs more than waking one.
+/// Most tasks of a call from outside of the pool that are shared out at once, as many to each thread. Of more, threads take the next ones
+/// as they are done: a thread that is late would cost more than waking one.
 const SHARED_OUT: usize = 128;
 
 /// In how many tasks to cut so many multiply-adds.
 fn count_tasks(parallelism: Parallelism, products: usize) -> usize {
-    let threads = rayon::current_num_threads();
-    match (products / TASK).max(1) {
-        _ if parallelism == Parallelism::Serial || threads == 1 => 1,
-        tasks if tasks <= SHARED_OUT && rayon::current_thread_index().is_none() => tasks.min(threads),
-        tasks => tasks,
+    let (tasks, threads) = ((products / TASK).max(1), rayon::current_num_threads());
+    if parallelism == Parallelism::Serial || threads == 1 {
+        1
+    } else if tasks <= SHARED_OUT && rayon::current_thread_index().is_none() {
+        tasks.min(threads)
+    } else {
+        tasks
     }
 }
 

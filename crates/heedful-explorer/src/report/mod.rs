@@ -11,7 +11,7 @@ mod translation;
 pub use charts::{by_length, curves, overview};
 pub use comparison::comparison;
 pub use mechanisms::{Mechanism, Numbers, mechanism_pictures, mechanisms};
-pub use translation::{sentence_heat_map, sentence_ribbons, translation};
+pub use translation::{NO_ATTENTION, sentence_heat_map, sentence_ribbons, translation};
 
 use heedful_translate::compare::Report;
 

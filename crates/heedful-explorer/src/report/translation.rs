@@ -7,7 +7,9 @@ use crate::picture::{HeatMap, Picture, Ribbons, Scale, with_end};
 
 /// The title of a sentence's pictures.
 const TITLE: &str = "Which source words each target word looked at";
-const NO_ATTENTION: &str = "This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.";
+/// What is said in place of a picture of a model without attention.
+pub const NO_ATTENTION: &str =
+    "This model has no attention: its decoder sees one hidden state, not the words, so there is nothing to show.";
 
 /// The alignment of a candidate as a heat map; `None` for a model without attention.
 pub fn sentence_heat_map(sentence: &Sentence, candidate: &Candidate, scale: Scale) -> Option<Picture> {

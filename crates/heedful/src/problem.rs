@@ -15,6 +15,8 @@ pub(crate) struct Problem<'a, Q, K> {
     pub v: View<'a, K>,
     pub scale: f32,
     pub softcap: Option<f32>,
+    /// What queries are multiplied by before they meet keys: `scale`, over `softcap` if there is one. It saves the scores a multiplication.
+    pub query_factor: f32,
     /// Broadcast to `[batch, heads, q_len, k_len]`.
     pub mask: Option<View<'a, bool>>,
     /// Broadcast to `[batch, heads, q_len, k_len]`.
@@ -45,9 +47,8 @@ pub(crate) struct Sequence {
 
 impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     /// Checks a batch `[batch, heads, len, dim]`.
-    #[inline]
     pub fn new(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
-        let mut problem = Self::unmasked(operation, q, k, v, options)?;
+        let problem = Self::unmasked(operation, q, k, v, options)?;
         let [batch, heads, q_len, _] = q.shape();
         let k_len = k.shape()[2];
         let scores = [batch, heads, q_len, k_len];
@@ -65,14 +66,9 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
                 return Err(Error::Option { operation, option, value: length.to_string(), fix });
             }
         }
-        if let Some(mask) = options.mask {
-            problem.mask = Some(mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores))?);
-        }
-        if let Some(bias) = options.bias {
-            problem.bias = Some(bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores))?);
-        }
-        problem.check_alibi(operation)?;
-        Ok(problem)
+        let mask = options.mask.map(|mask| mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores)));
+        let bias = options.bias.map(|bias| bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores)));
+        Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem }.check_alibi(operation)
     }
 
     /// Checks packed sequences `[1, heads, total, dim]`: sequence `i` is `offsets[i]..offsets[i + 1]`.
@@ -84,7 +80,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         offsets: [&'a [usize]; 2],
         options: &Options<'a>,
     ) -> Result<Self> {
-        let mut problem = Self::unmasked(operation, q, k, v, options)?;
+        let problem = Self::unmasked(operation, q, k, v, options)?;
         for (name, tensor) in [("q", q.shape()), ("k", k.shape())] {
             if tensor[0] != 1 {
                 return Err(shape(operation, name, tensor, "packed sequences lie in a batch of 1: [1, heads, total, dim]"));
@@ -111,12 +107,9 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = "packed sequences have no common shape for it: leave it out, or pad and use `attend`".into();
             return Err(Error::Option { operation, option, value: "set".into(), fix });
         }
-        problem.offsets = Some(offsets);
-        problem.check_alibi(operation)?;
-        Ok(problem)
+        Self { offsets: Some(offsets), ..problem }.check_alibi(operation)
     }
 
-    #[inline]
     fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
         let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
         if k_dim != dim {
@@ -156,6 +149,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             v,
             scale,
             softcap: options.softcap,
+            query_factor: scale * options.softcap.map_or(1.0, f32::recip),
             mask: None,
             bias: None,
             alibi: options.alibi,
@@ -166,7 +160,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 
     /// Checks that there is a slope for each head, or for each head of each sequence.
-    fn check_alibi(&self, operation: &'static str) -> Result<()> {
+    fn check_alibi(self, operation: &'static str) -> Result<Self> {
         let (heads, sequences) = (self.q.shape()[1], self.sequences());
         if let Some(slopes) = self.alibi
             && slopes.len() != heads
@@ -175,7 +169,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = format!("give one for each of the {heads} heads, or for each head of the {sequences} sequences");
             return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
         }
-        Ok(())
+        Ok(self)
     }
 
     /// How many query heads share a key/value head.

@@ -5,7 +5,8 @@
 //! al. 2022, section 3.1). `Online` is `m` and `l` of the queries of a tile. [`merge`] joins the finished results of
 //! two sets of keys: the step of split-key decoding and of ring attention.
 
-use crate::kernel::elementary::{exp, ln};
+use crate::kernel::elementary::{exp_of_nonpositive, ln};
+use crate::kernel::score::largest;
 use crate::kernel::tile::ROWS;
 use crate::simd::{Isa, Op, dispatch};
 
@@ -53,10 +54,7 @@ impl Online {
         self.is_empty = false;
         for lane in (0..width).step_by(I::LANES) {
             let before = isa.load(&self.max[lane..]);
-            let mut max = before;
-            for scores in scores.chunks_exact(width) {
-                max = isa.max(isa.load(&scores[lane..]), max);
-            }
+            let max = isa.max(largest(isa, scores, width, lane), before);
             // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
             let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
             // Where e^x is 0, x may be -inf, and the product of the two must be 0 too.
@@ -64,14 +62,14 @@ impl Online {
             let (mut sum, mut spread) = (isa.splat(0.0), isa.splat(0.0));
             for scores in scores.chunks_exact_mut(width) {
                 let below = isa.sub(isa.load(&scores[lane..]), shift);
-                let weight = exp(isa, below);
+                let weight = exp_of_nonpositive(isa, below);
                 sum = isa.add(sum, weight);
                 if SPREAD {
                     spread = isa.fma(weight, bounded(below), spread);
                 }
                 isa.store(weight, &mut scores[lane..]);
             }
-            let factor = exp(isa, isa.sub(before, shift));
+            let factor = exp_of_nonpositive(isa, isa.sub(before, shift));
             isa.store(factor, &mut factors[lane..]);
             if SPREAD {
                 let so_far = isa.fma(isa.load(&self.sum[lane..]), bounded(isa.sub(before, shift)), isa.load(&self.spread[lane..]));

@@ -102,6 +102,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the number of elements exceeds `usize`.
+    #[inline]
     pub fn contiguous(shape: [usize; 4]) -> Result<Self> {
         let mut strides = [1usize; 4];
         for i in (0..3).rev() {
@@ -114,6 +115,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the last offset exceeds `usize`.
+    #[inline]
     pub fn strided(shape: [usize; 4], strides: [usize; 4]) -> Result<Self> {
         let layout = Self { shape, strides };
         let extent = |sum: usize, i: usize| sum.checked_add(shape[i].saturating_sub(1).checked_mul(strides[i])?);
@@ -248,6 +250,7 @@ impl<'a, T: Copy> View<'a, T> {
     ///
     /// # Errors
     /// If `data` does not hold exactly that many elements.
+    #[inline]
     pub fn contiguous(data: &'a [T], shape: [usize; 4]) -> Result<Self> {
         let layout = Layout::contiguous(shape)?;
         if layout.end() != data.len() {
@@ -323,6 +326,7 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     ///
     /// # Errors
     /// If `data` does not hold exactly that many elements.
+    #[inline]
     pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
         let layout = *View::contiguous(data, shape)?.layout();
         Ok(Self { data, layout, origin: 0 })

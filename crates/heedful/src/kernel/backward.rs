@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::elementary::exp;
-use super::score::{classify, query_factor, score};
+use super::elementary::exp_of_nonpositive;
+use super::score::{classify, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, add_row, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
@@ -169,7 +169,7 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
                 let zero = isa.splat(0.0);
                 for (weights, d_scores) in weights.chunks_exact_mut(width).zip(d_scores.chunks_exact_mut(width)) {
                     for lane in (0..width).step_by(I::LANES) {
-                        let p = exp(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
+                        let p = exp_of_nonpositive(isa, isa.sub(isa.load(&weights[lane..]), isa.load(&tile.lse[lane..])));
                         isa.store(p, &mut weights[lane..]);
                         // Whatever a hidden value is, it has no part in this.
                         let d_p = isa.select(isa.eq(p, zero), zero, isa.load(&d_scores[lane..]));
@@ -247,7 +247,7 @@ impl QueryTile {
     #[inline(always)]
     fn fill<I: Isa, Q: Element, K: Element>(&mut self, isa: I, problem: &Problem<'_, Q, K>, saved: &Saved<'_>, sequence: &Sequence) {
         let lanes = &self.lanes;
-        lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+        lanes.transpose(isa, &problem.q, sequence, problem.query_factor, &mut self.queries);
         let [dim, value_dim] = problem.dims();
         self.query_rows.resize(lanes.count * padded(dim), 0.0);
         lanes.gather(isa, &problem.q, sequence, &mut self.query_rows);

@@ -1,7 +1,6 @@
 //! Products of a few queries with many keys, with sums that run over the width of a head: there are fewer queries than lanes.
 
 use super::lanes::{Scale, elementwise};
-use super::score::query_factor;
 use super::tile::{Lanes, Rows, padded};
 use crate::Element;
 use crate::problem::{Problem, Sequence};
@@ -10,7 +9,7 @@ use crate::simd::{Isa, Op};
 /// Sums that are taken side by side, and then added up across their lanes together.
 const SUMS: usize = 16;
 
-/// The queries of a tile, times [`query_factor`], as [`dots`] reads them: `[rows][padded dim]`, with rows of 0 up to a power of two.
+/// The queries of a tile, times [`Problem::query_factor`], as [`dots`] reads them: `[rows][padded dim]`, with rows of 0 up to a power of two.
 #[inline(always)]
 pub(crate) fn gather_queries<I: Isa, Q: Element, K: Element>(
     isa: I,
@@ -22,7 +21,7 @@ pub(crate) fn gather_queries<I: Isa, Q: Element, K: Element>(
     to.clear();
     to.resize(lanes.count.next_power_of_two() * padded(problem.dims()[0]), 0.0);
     lanes.gather(isa, &problem.q, sequence, to);
-    elementwise(isa, [], [to], &Scale(query_factor(problem)));
+    elementwise(isa, [], [to], &Scale(problem.query_factor));
 }
 
 /// `out[j][r] = queries[r] . k[j]` for `count` queries of `width` numbers, as [`gather_queries`] leaves them, and keys that were made to be read

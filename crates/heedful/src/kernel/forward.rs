@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::glance::{Found, TileGlance, Wanted};
 use super::lanes::{Scale, elementwise};
-use super::score::{classify, hides, query_factor, score};
+use super::score::{classify, hides, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
@@ -88,7 +88,7 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
         let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
         for (tile, first) in tiles.iter_mut().zip(rows.clone().step_by(ROWS)) {
             tile.lanes.take_rows(problem, sequence, kv_head, first..rows.end);
-            tile.lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut tile.queries);
+            tile.lanes.transpose(isa, &problem.q, sequence, problem.query_factor, &mut tile.queries);
             tile.online = Online::default();
             tile.contexts.resize(tile.lanes.count * value_width, 0.0);
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::elementary::exp;
+use super::elementary::exp_of_nonpositive;
 use super::tile::{Lanes, MOST_LANES, ROWS};
 use crate::problem::Sequence;
 use crate::simd::Isa;
@@ -142,7 +142,7 @@ impl TileGlance {
         let entropies = online.entropies(isa, lanes.width);
         for (i, Rank { scores, .. }) in self.ranks.iter_mut().enumerate() {
             let lse = isa.load(&lse[i / wanted.top * I::LANES..]);
-            isa.store(exp(isa, isa.sub(isa.load(scores), lse)), scores);
+            isa.store(exp_of_nonpositive(isa, isa.sub(isa.load(scores), lse)), scores);
         }
         for r in 0..lanes.count {
             let row = row(r);

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::dots::{dots, gather_queries};
-use super::elementary::exp;
-use super::score::{adjust, query_factor, score};
+use super::elementary::exp_of_nonpositive;
+use super::score::{adjust, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, prefetch_row};
 use crate::Element;
 use crate::plan::Tile;
@@ -39,7 +39,7 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
         let (mut scores, mut lanes) = ([0.0; KEYS * ROWS], Lanes::default());
         for first in queries.clone().step_by(ROWS) {
             lanes.take_head(problem, sequence, head, first..queries.end);
-            lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut q);
+            lanes.transpose(isa, &problem.q, sequence, problem.query_factor, &mut q);
             let reach = sequence.band.reach(lanes.queries());
             let (mut start, end) = (reach.start.max(keys.start), reach.end.min(keys.end));
             while start < end {
@@ -192,7 +192,7 @@ impl QueryTile {
         if few {
             gather_queries(isa, problem, sequence, &self.lanes, &mut self.queries);
         } else {
-            self.lanes.transpose(isa, &problem.q, sequence, query_factor(problem), &mut self.queries);
+            self.lanes.transpose(isa, &problem.q, sequence, problem.query_factor, &mut self.queries);
         }
         let [_, heads, q_len, _] = problem.q.shape();
         let first = (sequence.batch * heads + head) * q_len + sequence.queries.start + self.lanes.queries[0];
@@ -211,7 +211,7 @@ impl QueryTile {
         for lane in (0..self.lanes.width).step_by(I::LANES) {
             let lse = isa.load(&self.lse[lane..]);
             for s in scores.chunks_exact_mut(self.lanes.width) {
-                let weight = exp(isa, isa.sub(isa.load(&s[lane..]), lse));
+                let weight = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), lse));
                 isa.store(weight, &mut s[lane..]);
             }
         }

@@ -13,11 +13,6 @@ use crate::simd::Isa;
 use crate::simd::panel::Panel;
 use crate::{Element, View};
 
-/// What queries are multiplied by, before [`score`], to save it a multiplication.
-pub(crate) fn query_factor<Q, K>(problem: &Problem<'_, Q, K>) -> f32 {
-    problem.scale * problem.softcap.map_or(1.0, f32::recip)
-}
-
 /// What positions and the mask leave of a tile. A mask is read up to the first query that it leaves something.
 #[inline(always)]
 pub(crate) fn classify<Q: Element, K: Element>(
@@ -74,7 +69,7 @@ pub(crate) fn hides<Q, K>(problem: &Problem<'_, Q, K>, tile: Tile) -> bool {
 /// Fills `scores[j][r]` for the tile of `keys` with scores as the softmax sees them; idle lanes hold whatever. With a softcap, `bent`
 /// receives `tanh(s / softcap)`.
 ///
-/// `queries` are `[dim][width]`, times [`query_factor`].
+/// `queries` are `[dim][width]`, times [`Problem::query_factor`].
 #[inline(always)]
 pub(crate) fn score<I: Isa, Q: Element, K: Element>(
     isa: I,
@@ -152,6 +147,23 @@ pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
     if tile != Tile::Full {
         hide(isa, sequence, lanes, keys, scores);
     }
+}
+
+/// The largest of the scores `[keys][width]` of each lane from `lane` on; `-inf` if there are none. NaN is passed over.
+#[inline(always)]
+pub(crate) fn largest<I: Isa>(isa: I, scores: &[f32], width: usize, lane: usize) -> I::Vector {
+    // Four at a time side by side, for the sake of latency.
+    let mut most = [isa.splat(f32::NEG_INFINITY); 4];
+    let mut fours = scores.chunks_exact(4 * width);
+    for four in fours.by_ref() {
+        for i in 0..4 {
+            most[i] = isa.max(isa.load(&four[i * width + lane..]), most[i]);
+        }
+    }
+    for scores in fours.remainder().chunks_exact(width) {
+        most[0] = isa.max(isa.load(&scores[lane..]), most[0]);
+    }
+    isa.max(isa.max(most[0], most[1]), isa.max(most[2], most[3]))
 }
 
 /// Sets the scores outside of the band to -inf.

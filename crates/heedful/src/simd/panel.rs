@@ -64,6 +64,10 @@ impl Op for SkipZeros<'_> {
 
 /// Rows of the result that are computed together: with two vectors of each, as many as fit into the registers of the largest tier.
 const MOST_ROWS: usize = 8;
+/// The same with one vector of each.
+const DOUBLE_ROWS: usize = 2 * MOST_ROWS;
+/// Terms of a sum for which addresses are computed once, where scalars of neighbouring terms lie side by side.
+const STEPS: usize = 4;
 
 impl Op for Panel<'_> {
     type Output = ();
@@ -84,18 +88,34 @@ impl Op for Panel<'_> {
             let [k, n] = self.scalar_strides;
             assert!(end(self.depth, k, self.count, n) <= self.scalars.len(), "panel: the scalars are too short");
         }
-        let mut lane = 0;
-        while lane < self.width {
-            let left = (self.width - lane) / I::LANES;
-            // SAFETY: the assertions above; `lane + VECTORS * LANES <= width`.
-            unsafe {
-                if left >= 2 {
-                    all_rows::<I, 2>(isa, &mut self, lane);
-                    lane += 2 * I::LANES;
-                } else {
-                    all_rows::<I, 1>(isa, &mut self, lane);
-                    lane += I::LANES;
-                }
+        // SAFETY: the assertions above.
+        unsafe {
+            match self.scalar_strides {
+                [_, 1] => all_lanes::<I, false, true>(isa, &mut self),
+                [1, _] => all_lanes::<I, true, false>(isa, &mut self),
+                _ => all_lanes::<I, false, false>(isa, &mut self),
+            }
+        }
+    }
+}
+
+/// The whole product. `K_UNIT` says that scalars of neighbouring `k` lie side by side, `N_UNIT` that those of neighbouring `n` do: then addresses
+/// are constants away from each other, and no unit that could multiply adds them up.
+///
+/// # Safety
+/// Each index that the sizes and strides of `p` reach must lie in its slice, and `p.width` must be a multiple of the lanes.
+#[inline(always)]
+unsafe fn all_lanes<I: Isa, const K_UNIT: bool, const N_UNIT: bool>(isa: I, p: &mut Panel<'_>) {
+    let mut lane = 0;
+    while lane < p.width {
+        // SAFETY: the caller's promise; `lane + VECTORS * LANES <= width`.
+        unsafe {
+            if p.width - lane >= 2 * I::LANES {
+                all_rows::<I, 2, K_UNIT, N_UNIT>(isa, p, lane);
+                lane += 2 * I::LANES;
+            } else {
+                all_rows::<I, 1, K_UNIT, N_UNIT>(isa, p, lane);
+                lane += I::LANES;
             }
         }
     }
@@ -106,9 +126,15 @@ impl Op for Panel<'_> {
 /// # Safety
 /// Each index that the sizes and strides of `p` reach must lie in its slice, and `lane + VECTORS * LANES <= p.width`.
 #[inline(always)]
-unsafe fn all_rows<I: Isa, const VECTORS: usize>(isa: I, p: &mut Panel<'_>, lane: usize) {
+unsafe fn all_rows<I: Isa, const VECTORS: usize, const K_UNIT: bool, const N_UNIT: bool>(isa: I, p: &mut Panel<'_>, lane: usize) {
     let most = (I::REGISTERS / (2 * VECTORS)).min(MOST_ROWS);
     let mut first = 0;
+    // A single vector needs more rows to make up for the loads.
+    while VECTORS == 1 && I::REGISTERS >= 2 * DOUBLE_ROWS && p.count - first >= DOUBLE_ROWS {
+        // SAFETY: `first + DOUBLE_ROWS <= count`, and the caller's promise.
+        unsafe { tile::<I, VECTORS, DOUBLE_ROWS, K_UNIT, N_UNIT>(isa, p, lane, first) };
+        first += DOUBLE_ROWS;
+    }
     while first < p.count {
         let left = p.count - first;
         // A remainder of one or two rows would leave the multipliers waiting: halve what is left instead.
@@ -122,14 +148,14 @@ unsafe fn all_rows<I: Isa, const VECTORS: usize>(isa: I, p: &mut Panel<'_>, lane
         // SAFETY: `first + rows <= count`, and the caller's promise.
         unsafe {
             match rows {
-                1 => tile::<I, VECTORS, 1>(isa, p, lane, first),
-                2 => tile::<I, VECTORS, 2>(isa, p, lane, first),
-                3 => tile::<I, VECTORS, 3>(isa, p, lane, first),
-                4 => tile::<I, VECTORS, 4>(isa, p, lane, first),
-                5 => tile::<I, VECTORS, 5>(isa, p, lane, first),
-                6 => tile::<I, VECTORS, 6>(isa, p, lane, first),
-                7 => tile::<I, VECTORS, 7>(isa, p, lane, first),
-                _ => tile::<I, VECTORS, 8>(isa, p, lane, first),
+                1 => tile::<I, VECTORS, 1, K_UNIT, N_UNIT>(isa, p, lane, first),
+                2 => tile::<I, VECTORS, 2, K_UNIT, N_UNIT>(isa, p, lane, first),
+                3 => tile::<I, VECTORS, 3, K_UNIT, N_UNIT>(isa, p, lane, first),
+                4 => tile::<I, VECTORS, 4, K_UNIT, N_UNIT>(isa, p, lane, first),
+                5 => tile::<I, VECTORS, 5, K_UNIT, N_UNIT>(isa, p, lane, first),
+                6 => tile::<I, VECTORS, 6, K_UNIT, N_UNIT>(isa, p, lane, first),
+                7 => tile::<I, VECTORS, 7, K_UNIT, N_UNIT>(isa, p, lane, first),
+                _ => tile::<I, VECTORS, 8, K_UNIT, N_UNIT>(isa, p, lane, first),
             }
         }
         first += rows;
@@ -142,21 +168,25 @@ unsafe fn all_rows<I: Isa, const VECTORS: usize>(isa: I, p: &mut Panel<'_>, lane
 /// Each index that the sizes and strides of `p` reach must lie in its slice; `first + ROWS <= p.count`,
 /// `lane + VECTORS * LANES <= p.width`.
 #[inline(always)]
-unsafe fn tile<I: Isa, const VECTORS: usize, const ROWS: usize>(isa: I, p: &mut Panel<'_>, lane: usize, first: usize) {
-    let [k_stride, n_stride] = p.scalar_strides;
+unsafe fn tile<I: Isa, const VECTORS: usize, const ROWS: usize, const K_UNIT: bool, const N_UNIT: bool>(
+    isa: I,
+    p: &mut Panel<'_>,
+    lane: usize,
+    first: usize,
+) {
     let mut sums = [[isa.splat(0.0); VECTORS]; ROWS];
-    for k in 0..p.depth {
-        let panel: [I::Vector; VECTORS] = from_fn(|i| {
-            let at = k * p.row_stride + lane + i * I::LANES;
-            // SAFETY: `k < depth`, and these lanes lie below `width`.
-            isa.load(unsafe { p.rows.get_unchecked(at..at + I::LANES) })
-        });
-        for n in 0..ROWS {
-            // SAFETY: `k < depth` and `first + n < count`.
-            let scalar = isa.splat(unsafe { *p.scalars.get_unchecked(k * k_stride + (first + n) * n_stride) });
-            for i in 0..VECTORS {
-                sums[n][i] = isa.fma(panel[i], scalar, sums[n][i]);
+    let mut k = 0;
+    // SAFETY: `k < depth` throughout, and the caller's promise.
+    unsafe {
+        while (K_UNIT || N_UNIT) && k + STEPS <= p.depth {
+            for step in 0..STEPS {
+                add_term::<I, VECTORS, ROWS, K_UNIT, N_UNIT>(isa, p, lane, first, k + step, &mut sums);
             }
+            k += STEPS;
+        }
+        while k < p.depth {
+            add_term::<I, VECTORS, ROWS, K_UNIT, N_UNIT>(isa, p, lane, first, k, &mut sums);
+            k += 1;
         }
     }
     for n in 0..ROWS {
@@ -165,6 +195,35 @@ unsafe fn tile<I: Isa, const VECTORS: usize, const ROWS: usize>(isa: I, p: &mut 
             // SAFETY: `first + n < count`, and these lanes lie below `width`.
             let out = unsafe { p.out.get_unchecked_mut(at..at + I::LANES) };
             isa.store(if p.accumulate { isa.add(isa.load(out), sums[n][i]) } else { sums[n][i] }, out);
+        }
+    }
+}
+
+/// Adds term `k` to each sum of a tile.
+///
+/// # Safety
+/// As for [`tile`], and `k < p.depth`.
+#[inline(always)]
+unsafe fn add_term<I: Isa, const VECTORS: usize, const ROWS: usize, const K_UNIT: bool, const N_UNIT: bool>(
+    isa: I,
+    p: &Panel<'_>,
+    lane: usize,
+    first: usize,
+    k: usize,
+    sums: &mut [[I::Vector; VECTORS]; ROWS],
+) {
+    let k_stride = if K_UNIT { 1 } else { p.scalar_strides[0] };
+    let n_stride = if N_UNIT { 1 } else { p.scalar_strides[1] };
+    let panel: [I::Vector; VECTORS] = from_fn(|i| {
+        let at = k * p.row_stride + lane + i * I::LANES;
+        // SAFETY: `k < depth`, and these lanes lie below `width`.
+        isa.load(unsafe { p.rows.get_unchecked(at..at + I::LANES) })
+    });
+    for n in 0..ROWS {
+        // SAFETY: `k < depth` and `first + n < count`.
+        let scalar = isa.splat(unsafe { *p.scalars.get_unchecked(k * k_stride + (first + n) * n_stride) });
+        for i in 0..VECTORS {
+            sums[n][i] = isa.fma(panel[i], scalar, sums[n][i]);
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use super::{WIDTH, place_of, tiles, write_product};
 use crate::kernel::backward::Saved;
-use crate::kernel::elementary::exp;
-use crate::kernel::score::{query_factor, score};
+use crate::kernel::elementary::exp_of_nonpositive;
+use crate::kernel::score::score;
 use crate::kernel::tile::{Lanes, Rows, padded};
 use crate::output::Output;
 use crate::problem::{Problem, Sequence};
@@ -84,7 +84,7 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
             let skipped = keys.start - all_keys.start;
             let (k, v) = (all_k.skip(skipped), all_v.skip(skipped));
             let kind = band.classify(lanes.queries(), keys.clone());
-            lanes.transpose(isa, &problem.q, sequence, query_factor(problem), queries);
+            lanes.transpose(isa, &problem.q, sequence, problem.query_factor, queries);
             lanes.transpose(isa, &saved.d_out, sequence, 1.0, d_contexts);
             let (scores, d_weights) = (&mut scores[..keys.len() * WIDTH], &mut d_weights[..keys.len() * WIDTH]);
             score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, scores, bent);
@@ -216,7 +216,7 @@ fn differentiate<I: Isa>(isa: I, lse: &[f32; WIDTH], scale: f32, bent: Option<&[
         let zero = isa.splat(0.0);
         let (mut delta, mut sum) = (zero, zero);
         for (s, d) in scores.chunks_exact_mut(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
-            let p = exp(isa, isa.sub(isa.load(&s[lane..]), lse));
+            let p = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), lse));
             // Whatever a hidden value is, it has no part in this.
             let d_p = isa.select(isa.eq(p, zero), zero, isa.load(&d[lane..]));
             delta = isa.fma(p, d_p, delta);

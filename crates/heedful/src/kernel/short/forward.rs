@@ -1,8 +1,8 @@
 //! The queries of one key/value head of a short sequence against all their keys.
 
 use super::{WIDTH, place_of, tiles, write_product};
-use crate::kernel::elementary::{exp, ln};
-use crate::kernel::score::{classify, hides, query_factor, score};
+use crate::kernel::elementary::{exp_of_nonpositive, ln};
+use crate::kernel::score::{classify, hides, largest, score};
 use crate::kernel::tile::{Lanes, Rows, padded};
 use crate::output::Output;
 use crate::plan::Tile;
@@ -59,7 +59,7 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
             }
             let skipped = keys.start - all_keys.start;
             let (k, v) = (all_k.skip(skipped), all_v.skip(skipped));
-            lanes.transpose(isa, &problem.q, sequence, query_factor(problem), queries);
+            lanes.transpose(isa, &problem.q, sequence, problem.query_factor, queries);
             let weights = &mut weights[..keys.len() * WIDTH];
             score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, weights, bent);
             let tile_lse = softmax(isa, weights);
@@ -94,15 +94,12 @@ fn softmax<I: Isa>(isa: I, scores: &mut [f32]) -> [f32; WIDTH] {
     let (zero, one, lowest) = (isa.splat(0.0), isa.splat(1.0), isa.splat(f32::NEG_INFINITY));
     let mut lse = [f32::NEG_INFINITY; WIDTH];
     for lane in (0..WIDTH).step_by(I::LANES) {
-        let mut max = lowest;
-        for s in scores.chunks_exact(WIDTH) {
-            max = isa.max(isa.load(&s[lane..]), max);
-        }
+        let max = largest(isa, scores, WIDTH, lane);
         // A row of nothing but -inf gets weights e^(-inf - 0), not e^(-inf + inf).
         let shift = isa.select(isa.eq(max, lowest), zero, max);
         let mut sum = zero;
         for s in scores.chunks_exact_mut(WIDTH) {
-            let weight = exp(isa, isa.sub(isa.load(&s[lane..]), shift));
+            let weight = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), shift));
             sum = isa.add(sum, weight);
             isa.store(weight, &mut s[lane..]);
         }

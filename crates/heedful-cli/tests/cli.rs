@@ -405,3 +405,34 @@ fn attention_that_was_guided_aligns_as_it_was_taught() {
     assert!(failure(&["align", "--model", &model, &test, "--gold", &links], 1).contains("1500 lines, and the text 40 pairs"));
     assert!(failure(&["align", "--model", &model, &test, "--reading", "layer:7"], 1).contains("layers 0 to 0"));
 }
+
+#[test]
+fn words_are_aligned_without_a_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (mut text, mut gold) = (String::new(), String::new());
+    for words in sentences(1500) {
+        let shouted = words.join(" ").to_uppercase();
+        writeln!(text, "{}\t{}", shouted.split(' ').rev().collect::<Vec<_>>().join(" "), words.join(" ")).expect("into a string");
+        let links: Vec<String> = (0..words.len()).map(|i| format!("{i}-{}", words.len() - 1 - i)).collect();
+        writeln!(gold, "{}", links.join(" ")).expect("into a string");
+    }
+    let (pairs, links) = (path("pairs.tsv"), path("gold"));
+    std::fs::write(&pairs, text).and_then(|()| std::fs::write(&links, gold)).expect("written");
+    let measured = printed(&["align", "--hmm", &pairs, "--gold", &links, "--json"]);
+    let rows: Value = serde_json::from_str(&measured).expect("JSON");
+    let named = |name: &str| rows.as_array().expect("rows").iter().find(|row| row["reading"] == name).expect("a row").clone();
+    for name in ["hmm", "reverse hmm", "hmm, grow-diag-final-and"] {
+        assert!(named(name)["aer"].as_f64().is_some_and(|aer| aer < 0.05), "{name}: {measured}");
+    }
+
+    let found = path("found");
+    printed(&["align", "--hmm", &pairs, "-o", &found, "--symmetrise", "intersection"]);
+    let count = std::fs::read_to_string(&found).expect("links").split_whitespace().count();
+    assert_eq!(Some(count as u64), named("hmm, intersection")["links"].as_u64());
+    for wrong in [["--both", "built-in"], ["--model", "built-in"], ["--reading", "last"], ["--no-source", "1"]] {
+        failure(&[&["align", "--hmm", &pairs], &wrong[..]].concat(), 2);
+    }
+    assert!(failure(&["align", "--stem", "4", &pairs], 2).contains("--hmm"));
+    assert!(failure(&["align", "--symmetrise", "union", &pairs], 2).contains("--both"));
+}

@@ -1,5 +1,6 @@
 //! The translator as a library: corpora, tokenizer, models, training, decoding, evaluation, comparison, the model file.
 
+pub mod aligner;
 pub mod bundle;
 pub mod compare;
 pub mod config;

@@ -13,9 +13,20 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
     fn to_f32(self) -> f32;
     /// The nearest number of this type, ties to even.
     fn from_f32(value: f32) -> Self;
+    /// The first `LANES` numbers of a slice, exactly.
+    #[doc(hidden)]
+    fn load<I: Isa>(isa: I, from: &[Self]) -> I::Vector;
     /// The numbers of a slice into one of the same length, exactly, with the instructions of `isa`.
     #[doc(hidden)]
-    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]);
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]) {
+        let whole = from.len() - from.len() % I::LANES;
+        let ((from, from_rest), (to, to_rest)) = (from.split_at(whole), to.split_at_mut(whole));
+        for (from, to) in from.chunks_exact(I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
+            isa.store(Self::load(isa, from), to);
+        }
+        from_rest.iter().zip(to_rest).for_each(|(from, to)| *to = from.to_f32());
+    }
     /// The same slice, if this is f32.
     fn as_f32s(_slice: &[Self]) -> Option<&[f32]> {
         None
@@ -39,8 +50,8 @@ impl Element for f32 {
         value
     }
     #[inline(always)]
-    fn widen<I: Isa>(_: I, from: &[Self], to: &mut [f32]) {
-        to.copy_from_slice(from);
+    fn load<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
+        isa.load(from)
     }
     #[inline(always)]
     fn as_f32s(slice: &[Self]) -> Option<&[f32]> {
@@ -58,14 +69,8 @@ impl Element for f16 {
         f16::from_f32(value)
     }
     #[inline(always)]
-    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]) {
-        for (from, to) in from.chunks(I::LANES).zip(to.chunks_mut(I::LANES)) {
-            if from.len() == I::LANES {
-                isa.store(isa.load_f16(from), to);
-            } else {
-                from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
-            }
-        }
+    fn load<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
+        isa.load_f16(from)
     }
 }
 
@@ -79,14 +84,8 @@ impl Element for bf16 {
         bf16::from_f32(value)
     }
     #[inline(always)]
-    fn widen<I: Isa>(isa: I, from: &[Self], to: &mut [f32]) {
-        for (from, to) in from.chunks(I::LANES).zip(to.chunks_mut(I::LANES)) {
-            if from.len() == I::LANES {
-                isa.store(isa.load_bf16(from), to);
-            } else {
-                from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
-            }
-        }
+    fn load<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
+        isa.load_bf16(from)
     }
 }
 

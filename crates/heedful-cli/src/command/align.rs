@@ -1,15 +1,19 @@
 //! `heedful align`: which words of given translations belong together, and how well that agrees with links made by hand.
 
 use std::fmt::Write as _;
+use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use heedful_translate::corpus::Columns;
+use heedful_translate::aligner::{AlignerOptions, align_words};
+use heedful_translate::corpus::{Columns, Pair};
 use heedful_translate::decode::{Alignment, Layers, Reading};
 use heedful_translate::evaluate::{AlignmentQuality, Links, ReferenceLinks, Symmetrisation, evaluate_alignments, format_links, symmetrise};
 use heedful_translate::text::normalise;
 use heedful_translate::translator::{TranslateOptions, Translator};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::columns::columns;
@@ -23,13 +27,17 @@ use crate::parallel::{every_pair, found_links, gold_links};
 /// `i-j` for each source word and target word that belong together, counted from 0 (the Pharaoh format). With --both, a model of the other direction
 /// aligns too, and the two are symmetrised. With --gold, alignment error rate, precision and recall are printed instead: of every reading, or of the one
 /// that is named, in both directions and symmetrised.
+///
+/// With --hmm, no model is needed: a hidden Markov model learns from the text itself, which should be thousands of pairs, what belongs together. Its
+/// links can teach a model where to look (`heedful train --links`).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   heedful align --model de-en/model.safetensors text.de text.en
   heedful align --model de-en/model.safetensors --both en-de/model.safetensors text.de text.en
   heedful align --model de-en/model.safetensors text.de text.en --gold text.talp
   heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --reading layer:1+shift --threshold 0.3
-  heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --beside eflomal.fwd --beside eflomal.rev")]
+  heedful align --model de-en/model.safetensors text.de text.en --gold text.talp --beside eflomal.fwd --beside eflomal.rev
+  heedful align --hmm train.de train.en -o train.links && heedful train train.de train.en --links train.links -o de-en")]
 pub struct Arguments {
     /// The parallel text: one TSV file, or a source file and a target file (.gz too)
     #[arg(num_args = 1..=2, required = true, value_name = "FILE")]
@@ -40,18 +48,21 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArgument,
     /// A model that translates from target to source
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "directions")]
     both: Option<PathBuf>,
+    #[command(flatten)]
+    without_model: WithoutModel,
     /// How the two directions are combined: intersection, union, grow-diag, grow-diag-final or grow-diag-final-and
-    #[arg(long, value_name = "METHOD", requires = "both", default_value = "grow-diag-final-and")]
+    #[arg(long, value_name = "METHOD", requires = "directions", default_value = "grow-diag-final-and")]
     symmetrise: Symmetrisation,
     /// Which attention is the alignment: see `heedful translate --help` [default: the model's; with --gold, each in turn]
-    #[arg(long, value_name = "READING")]
+    #[arg(long, value_name = "READING", conflicts_with = "hmm")]
     reading: Option<Reading>,
     /// The same for the model of --both [default: that of --reading, or its model's]
     #[arg(long, value_name = "READING", requires = "both")]
     reverse_reading: Option<Reading>,
-    /// Link all source words that a target word looked at with at least this weight, not the one it looked at most
+    /// Link all source words that a target word looked at with at least this weight, not the one it looked at most. With --hmm, link the best if it is this
+    /// probable [default: 0.3]
     #[arg(long, value_name = "WEIGHT")]
     threshold: Option<f32>,
     /// Links made by hand, a line a pair: `0-0 1-2` sure, `1p3` possible
@@ -72,6 +83,43 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long, requires = "gold")]
     json: bool,
+}
+
+/// The hidden Markov model in place of a model file.
+#[derive(Debug, Args)]
+struct WithoutModel {
+    /// Use no model: learn from this text, in both directions, which words belong together
+    #[arg(long, group = "directions", conflicts_with = "model")]
+    hmm: bool,
+    /// Tell words apart by so many first letters (--hmm); 4 is better than whole words for little text and many endings
+    #[arg(long, value_name = "LETTERS", requires = "hmm", value_parser = clap::value_parser!(u16).range(1..))]
+    stem: Option<u16>,
+    /// The probability that a word belongs to none (--hmm): the higher, the fewer and the surer the links [default: 0.4]
+    #[arg(long, value_name = "PROBABILITY", requires = "hmm", value_parser = probability)]
+    no_source: Option<f64>,
+}
+
+impl WithoutModel {
+    fn options(&self, threshold: Option<f32>) -> AlignerOptions {
+        let defaults = AlignerOptions::default();
+        AlignerOptions {
+            stem: self.stem.map(usize::from),
+            no_source: self.no_source.unwrap_or(defaults.no_source),
+            threshold: threshold.map_or(defaults.threshold, f64::from),
+            ..defaults
+        }
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if number > 0.0 && number < 1.0 { Ok(number) } else { Err("must lie between 0 and 1".to_owned()) }
+}
+
+/// The links of each pair by one way of finding them, as source and target of the text.
+struct Found {
+    name: String,
+    links: Vec<Links>,
 }
 
 /// A model, how it is used, and the pairs in its direction.
@@ -111,61 +159,85 @@ fn flipped(links: &[Links]) -> Vec<Links> {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let pairs = every_pair(&self.files, self.columns, "line must stay by line in a text")?;
-        let (translator, options) = self.model.load()?.into_translator()?;
-        let texts = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
-        let forward = Direction { translator, options, pairs: texts };
-        let reverse = match &self.both {
-            Some(path) => {
-                let (translator, options) = open(path)?.into_translator()?;
-                let texts = pairs.iter().map(|pair| (pair.target.as_str(), pair.source.as_str())).collect();
-                Some(Direction { translator, options, pairs: texts })
-            }
-            None => None,
-        };
-        match &self.gold {
-            Some(gold) => self.measure(&gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())?, &forward, reverse.as_ref()),
-            None => self.print(&forward, reverse.as_ref()),
+        let gold = self.gold.as_ref().map(|gold| gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())).transpose()?;
+        let (forward, reverse) = if self.without_model.hmm { self.found_in_text(&pairs) } else { self.with_model(&pairs)? };
+        match gold {
+            Some(gold) => self.measure(&gold, &forward, reverse.as_deref()),
+            None => self.print(&forward, reverse.as_deref()),
         }
     }
 
-    fn print(&self, forward: &Direction<'_>, reverse: Option<&Direction<'_>>) -> Result<()> {
-        let links = forward.links(&[self.reading.unwrap_or(forward.default_reading())], self.threshold)?.concat();
+    /// What is found from source to target and, with --both, from target to source: by one reading or, to be measured, by all.
+    fn with_model(&self, pairs: &[Pair]) -> Result<(Vec<Found>, Option<Vec<Found>>)> {
+        let (translator, options) = self.model.load()?.into_translator()?;
+        let texts = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
+        let forward = self.read(&Direction { translator, options, pairs: texts }, self.reading)?;
+        let reverse = self.both.as_ref().map(|path| -> Result<Vec<Found>> {
+            let (translator, options) = open(path)?.into_translator()?;
+            let texts = pairs.iter().map(|pair| (pair.target.as_str(), pair.source.as_str())).collect();
+            let found = self.read(&Direction { translator, options, pairs: texts }, self.reverse_reading.or(self.reading))?;
+            Ok(found.into_iter().map(|found| Found { links: flipped(&found.links), ..found }).collect())
+        });
+        Ok((forward, reverse.transpose()?))
+    }
+
+    fn read(&self, direction: &Direction<'_>, named: Option<Reading>) -> Result<Vec<Found>> {
+        let readings = match (named, &self.gold) {
+            (Some(reading), _) => vec![reading],
+            (None, Some(_)) => all_readings(direction),
+            (None, None) => vec![direction.default_reading()],
+        };
+        let links = direction.links(&readings, self.threshold)?;
+        Ok(readings.iter().zip(links).map(|(reading, links)| Found { name: reading.to_string(), links }).collect())
+    }
+
+    /// What a hidden Markov model finds in both directions.
+    fn found_in_text(&self, pairs: &[Pair]) -> (Vec<Found>, Option<Vec<Found>>) {
+        let options = self.without_model.options(self.threshold);
+        let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{bar:25} round {pos} of {len}, eta {eta}";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        let found = |texts: Vec<(&str, &str)>, before: usize| {
+            align_words(&texts, &options, |round, of| {
+                bar.set_length(2 * of as u64);
+                bar.set_position((before * of + round) as u64);
+            })
+        };
+        let forward = found(pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect(), 0);
+        let reverse = found(pairs.iter().map(|pair| (pair.target.as_str(), pair.source.as_str())).collect(), 1);
+        bar.finish_and_clear();
+        let named = |links| vec![Found { name: "hmm".to_owned(), links }];
+        (named(forward), Some(named(flipped(&reverse))))
+    }
+
+    fn print(&self, forward: &[Found], reverse: Option<&[Found]>) -> Result<()> {
         let links = match reverse {
-            None => links,
-            Some(reverse) => {
-                let reading = self.reverse_reading.or(self.reading).unwrap_or(reverse.default_reading());
-                let other = flipped(&reverse.links(&[reading], self.threshold)?.concat());
-                links.iter().zip(&other).map(|(one, other)| symmetrise(one, other, self.symmetrise)).collect()
-            }
+            None => forward[0].links.clone(),
+            Some(reverse) => combined(&forward[0].links, &reverse[0].links, self.symmetrise),
         };
         let lines: String = links.iter().map(|links| format_links(links) + "\n").collect();
         Output::new(self.output.as_deref())?.write(lines)
     }
 
-    fn measure(&self, gold: &[ReferenceLinks], forward: &Direction<'_>, reverse: Option<&Direction<'_>>) -> Result<()> {
-        let readings = readings_of(self.reading, forward);
+    fn measure(&self, gold: &[ReferenceLinks], forward: &[Found], reverse: Option<&[Found]>) -> Result<()> {
         let mut rows = Vec::new();
-        let mut row = |reading: String, links: &[Links]| -> Result<()> {
+        let mut row = |name: String, links: &[Links]| -> Result<()> {
             let quality = AlignmentQuality::from_sums(&evaluate_alignments(links, gold)?.sums());
-            rows.push((reading, quality));
+            rows.push((name, quality));
             Ok(())
         };
-        let one = forward.links(&readings, self.threshold)?;
-        for (reading, links) in readings.iter().zip(&one) {
-            row(reading.to_string(), links)?;
+        for found in forward {
+            row(found.name.clone(), &found.links)?;
         }
-        if let Some(reverse) = reverse {
-            let others = readings_of(self.reverse_reading.or(self.reading), reverse);
-            let other: Vec<Vec<Links>> = reverse.links(&others, self.threshold)?.iter().map(|links| flipped(links)).collect();
-            for (reading, links) in others.iter().zip(&other) {
-                row(format!("reverse {reading}"), links)?;
-            }
-            // Like with like, or the one that was named on each side.
-            for ((reading, one), (other_reading, other)) in readings.iter().zip(&one).zip(others.iter().zip(&other)) {
-                let name = if reading == other_reading { reading.to_string() } else { format!("{reading} & {other_reading}") };
-                for (method, links) in self.symmetrised(one, other) {
-                    row(format!("{name}, {method}"), &links)?;
-                }
+        for found in reverse.into_iter().flatten() {
+            row(format!("reverse {}", found.name), &found.links)?;
+        }
+        // Like with like, or the one that was named on each side.
+        for (one, other) in forward.iter().zip(reverse.into_iter().flatten()) {
+            let name = if one.name == other.name { one.name.clone() } else { format!("{} & {}", one.name, other.name) };
+            for (method, links) in self.symmetrised(&one.links, &other.links) {
+                row(format!("{name}, {method}"), &links)?;
             }
         }
         let beside = self.beside.iter().map(|path| found_links(path, gold.len())).collect::<Result<Vec<_>>>()?;
@@ -182,21 +254,21 @@ impl Arguments {
 
     /// Two directions combined in the ways that are worth a look.
     fn symmetrised(&self, one: &[Links], other: &[Links]) -> [(Symmetrisation, Vec<Links>); 3] {
-        [Symmetrisation::Intersection, Symmetrisation::Union, self.symmetrise]
-            .map(|method| (method, one.iter().zip(other).map(|(one, other)| symmetrise(one, other, method)).collect()))
+        [Symmetrisation::Intersection, Symmetrisation::Union, self.symmetrise].map(|method| (method, combined(one, other, method)))
     }
 }
 
-/// The reading that was named, or all that there are but for single heads.
-fn readings_of(named: Option<Reading>, direction: &Direction<'_>) -> Vec<Reading> {
+fn combined(one: &[Links], other: &[Links], method: Symmetrisation) -> Vec<Links> {
+    one.iter().zip(other).map(|(one, other)| symmetrise(one, other, method)).collect()
+}
+
+/// All readings that there are but for single heads.
+fn all_readings(direction: &Direction<'_>) -> Vec<Reading> {
     let layers = direction.translator.model().cross_attention().map_or(0, |model| model.layers);
-    match named {
-        Some(reading) => vec![reading],
-        None => std::iter::once(Layers::Mean)
-            .chain((0..layers).map(Layers::Layer))
-            .flat_map(|layers| [false, true].map(|shift| Reading { layers, shift }))
-            .collect(),
-    }
+    std::iter::once(Layers::Mean)
+        .chain((0..layers).map(Layers::Layer))
+        .flat_map(|layers| [false, true].map(|shift| Reading { layers, shift }))
+        .collect()
 }
 
 fn as_json(rows: &[(String, AlignmentQuality)]) -> Value {

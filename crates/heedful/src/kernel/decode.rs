@@ -71,7 +71,6 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
                 continue;
             }
             let tile_k = Rows::new(isa, &problem.k, sequence, kv_head, tile.clone(), true, k);
-            let tile_v = Rows::new(isa, &problem.v, sequence, kv_head, tile.clone(), true, v);
             let scores = &mut scores[..tile.len() * lanes.width];
             // While a key is multiplied, its value and the key a tile further on are on their way.
             let ahead = |j: usize| {
@@ -88,6 +87,8 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
                     elementwise(isa, [], [context], &Scale(factor));
                 }
             }
+            // Not before they have arrived: halves are widened here.
+            let tile_v = Rows::new(isa, &problem.v, sequence, kv_head, tile.clone(), true, v);
             let product = Panel {
                 width: value_width,
                 depth: tile.len(),

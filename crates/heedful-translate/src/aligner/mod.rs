@@ -37,7 +37,7 @@ pub struct AlignerOptions {
     pub lexical_rounds: usize,
     /// Rounds after these, in which the source word depends on that of the target word before.
     pub jump_rounds: usize,
-    /// The probability that a target word comes from no source word. The higher, the fewer and the surer the links.
+    /// The probability that a target word comes from no source word, between 0 and 1. The higher, the fewer and the surer the links.
     pub no_source: f64,
     /// How many letters of a word tell it from others; all if `None`. A few (4) are better where text is little and endings are many.
     pub stem: Option<usize>,

@@ -240,7 +240,7 @@ mod tests {
             vectors in 0usize..5,
             depth in 0usize..9,
             count in 0usize..30,
-            (panel_pad, out_pad, pad) in (0usize..3, 0usize..3, 0usize..3),
+            (panel_pad, out_pad, pad, gap) in (0usize..3, 0usize..3, 0usize..3, 1usize..3),
             transposed: bool,
             accumulate: bool,
         ) {
@@ -248,9 +248,9 @@ mod tests {
             for tier in available_tiers() {
                 let width = vectors * if tier == crate::simd::Tier::Avx512 { 16 } else { 8 };
                 let (row_stride, out_stride) = (width + panel_pad, width + out_pad);
-                let scalar_strides = if transposed { [1, depth + pad] } else { [count + pad, 1] };
+                let scalar_strides = if transposed { [1, depth + pad] } else { [count + pad, 1] }.map(|stride| stride * gap);
                 let panel: Vec<f32> = (0..depth * row_stride).map(number).collect();
-                let scalars: Vec<f32> = (0..(depth + pad) * (count + pad)).map(|i| number(i + 5)).collect();
+                let scalars: Vec<f32> = (0..(depth + pad) * (count + pad) * gap).map(|i| number(i + 5)).collect();
                 let mut out: Vec<f32> = (0..count * out_stride).map(|i| number(i + 11)).collect();
                 let mut expected = out.clone();
                 for n in 0..count {

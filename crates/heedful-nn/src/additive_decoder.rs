@@ -23,7 +23,7 @@ use crate::attention_step::{Attend, AttendBackward, Comparison, Sources};
 use crate::guide::Guide;
 use crate::incremental::Imposed;
 use crate::packed::TimeMajor;
-use crate::product::{Matrix, add_product, add_product_strided};
+use crate::product::{Matrix, add_gradient_product, add_product, add_product_strided};
 use crate::recurrent::{Cell, Recurrent, State, Step, StepBack, transpose};
 use crate::{Gradients, Init, Linear, Parameter, Parameters, Workspace};
 
@@ -386,7 +386,7 @@ impl AdditiveDecoder {
         self.cell.add_input_gradients(gradients, &saved.rows, stride, context, self.embedding);
         if let (Some(query), true) = (self.query, total > 0) {
             let d_queries = Matrix::strided(&saved.rows[stride - query.outputs()..], total, query.outputs(), stride);
-            add_product(&mut gradients[query.weight], d_queries.t(), Matrix::new(&saved.previous, total, hidden));
+            add_gradient_product(&mut gradients[query.weight], d_queries.t(), Matrix::new(&saved.previous, total, hidden));
         }
         if let Some(energy) = self.energy {
             for (sum, d) in gradients[energy].iter_mut().zip(&d_energy) {

@@ -7,7 +7,7 @@
 use heedful::kernel;
 
 use crate::linear::{add_column_sums, affine};
-use crate::product::{Matrix, add_product, product};
+use crate::product::{Matrix, add_gradient_product, gradient_product};
 use crate::{Gradients, Parameter, Parameters, Workspace};
 
 /// Sums over rows, in nats.
@@ -80,8 +80,8 @@ impl CrossEntropy {
                 sums.add(row, target as usize, smoothing);
             }
             let d_logits = Matrix::new(logits, targets.len(), self.vocabulary);
-            product(d_x, d_logits, weight);
-            add_product(&mut gradients[self.weight], d_logits.t(), Matrix::new(x, targets.len(), self.dim));
+            gradient_product(d_x, d_logits, weight);
+            add_gradient_product(&mut gradients[self.weight], d_logits.t(), Matrix::new(x, targets.len(), self.dim));
             if let Some(bias) = self.bias {
                 add_column_sums(&mut gradients[bias], logits);
             }

@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::product::{Matrix, add_product, product};
+use crate::product::{Matrix, add_gradient_product, add_product, gradient_product, product};
 use crate::{Gradients, Init, Parameter, Parameters, Workspace};
 
 /// `y = x W^T + b`: `x [n, inputs]`, `W [outputs, inputs]`, `b [outputs]`, `y [n, outputs]`.
@@ -55,7 +55,7 @@ impl Linear {
     pub fn backward_parameters(&self, gradients: &mut Gradients, x: &[f32], d_y: &[f32]) {
         let n = x.len() / self.inputs;
         let (x, d_y_matrix) = (Matrix::new(x, n, self.inputs), Matrix::new(d_y, n, self.outputs));
-        add_product(&mut gradients[self.weight], d_y_matrix.t(), x);
+        add_gradient_product(&mut gradients[self.weight], d_y_matrix.t(), x);
         if let Some(bias) = self.bias {
             add_column_sums(&mut gradients[bias], d_y);
         }
@@ -72,14 +72,14 @@ impl Linear {
     ) -> Vec<f32> {
         let mut d_x = workspace.take(x.len());
         self.backward_parameters(gradients, x, d_y);
-        product(&mut d_x, Matrix::new(d_y, x.len() / self.inputs, self.outputs), self.matrix(parameters));
+        gradient_product(&mut d_x, Matrix::new(d_y, x.len() / self.inputs, self.outputs), self.matrix(parameters));
         d_x
     }
 
     /// `dx += dy W`, after adding to the gradients of `W` and `b`.
     pub fn backward_add(&self, parameters: &Parameters, gradients: &mut Gradients, x: &[f32], d_y: &[f32], d_x: &mut [f32]) {
         self.backward_parameters(gradients, x, d_y);
-        add_product(d_x, Matrix::new(d_y, x.len() / self.inputs, self.outputs), self.matrix(parameters));
+        add_gradient_product(d_x, Matrix::new(d_y, x.len() / self.inputs, self.outputs), self.matrix(parameters));
     }
 
     fn matrix<'p>(&self, parameters: &'p Parameters) -> Matrix<'p> {

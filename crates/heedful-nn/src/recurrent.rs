@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::elman::{self, Activation};
 use crate::packed::TimeMajor;
-use crate::product::{Matrix, add_product, add_product_strided};
+use crate::product::{Matrix, add_gradient_product, add_gradient_product_strided, add_product, add_product_strided};
 use crate::{Gradients, Init, Parameter, Parameters, Workspace};
 use crate::{gru, lstm};
 
@@ -437,7 +437,11 @@ impl Recurrent {
         let n = d_gates.len() / stride;
         d_x.fill(0.0);
         for (rows, block) in self.cell.input_blocks() {
-            add_product(d_x, self.gate_columns(d_gates, stride, n, rows, *block), self.input_weight(parameters, rows, column, columns));
+            add_gradient_product(
+                d_x,
+                self.gate_columns(d_gates, stride, n, rows, *block),
+                self.input_weight(parameters, rows, column, columns),
+            );
         }
     }
 
@@ -450,7 +454,7 @@ impl Recurrent {
         let x = Matrix::new(x, n, x.len() / n);
         for (rows, block) in self.cell.input_blocks() {
             let d_weight = &mut gradients[self.weight_ih][rows.start * self.hidden * self.input + column..];
-            add_product_strided(d_weight, self.input, self.gate_columns(d_gates, stride, n, rows, *block).t(), x);
+            add_gradient_product_strided(d_weight, self.input, self.gate_columns(d_gates, stride, n, rows, *block).t(), x);
         }
     }
 
@@ -462,7 +466,7 @@ impl Recurrent {
             return;
         }
         let d_state = Matrix::strided(&d_gates[from..], n, self.cell.gates() * hidden, stride);
-        add_product(&mut gradients[self.weight_hh], d_state.t(), Matrix::new(previous, n, hidden));
+        add_gradient_product(&mut gradients[self.weight_hh], d_state.t(), Matrix::new(previous, n, hidden));
         if let Some([input_bias, state_bias]) = self.bias {
             let mut sums = vec![0.0; self.cell.blocks() * hidden];
             for row in d_gates.chunks_exact(stride) {

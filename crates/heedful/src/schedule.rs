@@ -163,18 +163,19 @@ fn forward_long<Q: Element, K: Element>(
     thread_local!(static SCRATCH: RefCell<forward::Scratch> = RefCell::default());
     // Each cell is written once, by one task; the lock only lets tasks share the slices.
     let target = Mutex::new((out, lse));
-    let blocks = (problem.group() * longest).div_ceil(forward::BLOCK);
+    let block = forward::block(problem);
+    let blocks = (problem.group() * longest).div_ceil(block);
     let run = |tasks: Range<usize>, scratch: &mut forward::Scratch| {
         for task in tasks {
-            let (pair, first) = (task / blocks, task % blocks * forward::BLOCK);
+            let (pair, first) = (task / blocks, task % blocks * block);
             let (sequence, kv_head) = (problem.sequence(pair / problem.kv_heads()), pair % problem.kv_heads());
-            let rows = first..(first + forward::BLOCK).min(problem.group() * sequence.queries.len());
+            let rows = first..(first + block).min(problem.group() * sequence.queries.len());
             if !rows.is_empty() && Kind::of(problem, &sequence) == Kind::Long {
                 dispatch_on(problem.tier, Forward { problem, sequence: &sequence, kv_head, rows, scratch, target: &target });
             }
         }
     };
-    let products = problem.k.shape()[2] * problem.dims().iter().sum::<usize>() * (problem.group() * longest).min(forward::BLOCK);
+    let products = problem.k.shape()[2] * problem.dims().iter().sum::<usize>() * (problem.group() * longest).min(block);
     let pairs = problem.sequences() * problem.kv_heads();
     each_task(parallelism, pairs * blocks, products, |tasks| SCRATCH.with_borrow_mut(|scratch| run(tasks, scratch)));
 }

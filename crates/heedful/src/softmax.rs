@@ -21,6 +21,35 @@ pub(crate) struct Online {
     is_empty: bool,
 }
 
+/// Some lanes on the way from scores to weights: the scores of each key are to be [taken](Self::take) in.
+#[derive(Clone, Copy)]
+pub(crate) struct Weighing<I: Isa, const SPREAD: bool> {
+    max: I::Vector,
+    shift: I::Vector,
+    sum: I::Vector,
+    spread: I::Vector,
+}
+
+impl<I: Isa, const SPREAD: bool> Weighing<I, SPREAD> {
+    /// Takes in the scores of a key, and leaves their weights in their place.
+    #[inline(always)]
+    pub fn take(&mut self, isa: I, scores: &mut [f32]) {
+        let below = isa.sub(isa.load(scores), self.shift);
+        let weight = exp_of_nonpositive(isa, below);
+        self.sum = isa.add(self.sum, weight);
+        if SPREAD {
+            self.spread = isa.fma(weight, bounded(isa, below), self.spread);
+        }
+        isa.store(weight, scores);
+    }
+}
+
+/// Where e^x is 0, x may be -inf, and the product of the two must be 0 too.
+#[inline(always)]
+fn bounded<I: Isa>(isa: I, x: I::Vector) -> I::Vector {
+    isa.max(isa.splat(-110.0), x)
+}
+
 impl Default for Online {
     /// No key has been seen: `m = -inf`, `l = 0`.
     fn default() -> Self {
@@ -35,50 +64,43 @@ impl Online {
     }
 
     /// Takes in the scores of further keys, `[keys][width]`, and leaves `e^(s - m)` in their place. Returns what the contexts so far
-    /// must be multiplied by.
+    /// must be multiplied by. With `SPREAD`, [`entropies`](Self::entropies) will be known in the end.
     #[inline(always)]
-    pub fn push<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
-        self.push_all::<I, false>(isa, width, scores)
-    }
-
-    /// [`push`](Self::push), for [`entropies`](Self::entropies) to be known in the end.
-    #[inline(always)]
-    pub fn push_with_spread<I: Isa>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
-        self.push_all::<I, true>(isa, width, scores)
-    }
-
-    #[inline(always)]
-    fn push_all<I: Isa, const SPREAD: bool>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
-        let lowest = isa.splat(f32::NEG_INFINITY);
+    pub fn push<I: Isa, const SPREAD: bool>(&mut self, isa: I, width: usize, scores: &mut [f32]) -> [f32; ROWS] {
         let mut factors = [1.0; ROWS];
-        self.is_empty = false;
         for lane in (0..width).step_by(I::LANES) {
-            let before = isa.load(&self.max[lane..]);
-            let max = isa.max(largest(isa, scores, width, lane), before);
-            // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
-            let shift = isa.select(isa.eq(max, lowest), isa.splat(0.0), max);
-            // Where e^x is 0, x may be -inf, and the product of the two must be 0 too.
-            let bounded = |x| isa.max(isa.splat(-110.0), x);
-            let (mut sum, mut spread) = (isa.splat(0.0), isa.splat(0.0));
+            let mut weighing = self.weigh::<I, SPREAD>(isa, width, lane, scores);
             for scores in scores.chunks_exact_mut(width) {
-                let below = isa.sub(isa.load(&scores[lane..]), shift);
-                let weight = exp_of_nonpositive(isa, below);
-                sum = isa.add(sum, weight);
-                if SPREAD {
-                    spread = isa.fma(weight, bounded(below), spread);
-                }
-                isa.store(weight, &mut scores[lane..]);
+                weighing.take(isa, &mut scores[lane..]);
             }
-            let factor = exp_of_nonpositive(isa, isa.sub(before, shift));
-            isa.store(factor, &mut factors[lane..]);
-            if SPREAD {
-                let so_far = isa.fma(isa.load(&self.sum[lane..]), bounded(isa.sub(before, shift)), isa.load(&self.spread[lane..]));
-                isa.store(isa.fma(so_far, factor, spread), &mut self.spread[lane..]);
-            }
-            isa.store(isa.fma(isa.load(&self.sum[lane..]), factor, sum), &mut self.sum[lane..]);
-            isa.store(max, &mut self.max[lane..]);
+            isa.store(self.took(isa, lane, weighing), &mut factors[lane..]);
         }
         factors
+    }
+
+    /// Begins to take in the scores of further keys in the lanes from `lane` on; see [`push`](Self::push).
+    #[inline(always)]
+    pub fn weigh<I: Isa, const SPREAD: bool>(&self, isa: I, width: usize, lane: usize, scores: &[f32]) -> Weighing<I, SPREAD> {
+        let max = isa.max(largest(isa, scores, width, lane), isa.load(&self.max[lane..]));
+        // A row that has seen only -inf stays at weight 0, not at e^(-inf + inf).
+        let shift = isa.select(isa.eq(max, isa.splat(f32::NEG_INFINITY)), isa.splat(0.0), max);
+        Weighing { max, shift, sum: isa.splat(0.0), spread: isa.splat(0.0) }
+    }
+
+    /// Notes that all scores of these lanes have been taken. Returns what their contexts so far must be multiplied by.
+    #[inline(always)]
+    pub fn took<I: Isa, const SPREAD: bool>(&mut self, isa: I, lane: usize, weighing: Weighing<I, SPREAD>) -> I::Vector {
+        let Weighing { max, shift, sum, spread } = weighing;
+        self.is_empty = false;
+        let moved = isa.sub(isa.load(&self.max[lane..]), shift);
+        let factor = exp_of_nonpositive(isa, moved);
+        if SPREAD {
+            let so_far = isa.fma(isa.load(&self.sum[lane..]), bounded(isa, moved), isa.load(&self.spread[lane..]));
+            isa.store(isa.fma(so_far, factor, spread), &mut self.spread[lane..]);
+        }
+        isa.store(isa.fma(isa.load(&self.sum[lane..]), factor, sum), &mut self.sum[lane..]);
+        isa.store(max, &mut self.max[lane..]);
+        factor
     }
 
     /// What the contexts must be multiplied by to become the means `o / l`, and the log-sum-exps `m + ln l`. Where no key was
@@ -99,7 +121,7 @@ impl Online {
     }
 
     /// The entropies of the weights, `-sum p ln p`, in nats; 0 where no key was seen. All scores must have come through
-    /// [`push_with_spread`](Self::push_with_spread).
+    /// [`push`](Self::push) with `SPREAD`.
     #[inline(always)]
     pub fn entropies<I: Isa>(&self, isa: I, width: usize) -> [f32; ROWS] {
         let (zero, one) = (isa.splat(0.0), isa.splat(1.0));
@@ -218,7 +240,7 @@ mod tests {
             let mut out = 0.0;
             for (scores, values) in scores.chunks(piece).zip(values.chunks(piece)) {
                 let mut tile: Vec<f32> = scores.iter().flat_map(|&s| vec![s; ROWS]).collect();
-                out *= online.push(isa, ROWS, &mut tile)[3];
+                out *= online.push::<I, false>(isa, ROWS, &mut tile)[3];
                 out += tile.chunks_exact(ROWS).zip(values).map(|(weights, value)| weights[3] * value).sum::<f32>();
             }
             let (factors, lse) = online.finish(isa, ROWS);

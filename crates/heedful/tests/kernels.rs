@@ -97,6 +97,43 @@ fn few_queries_over_many_keys_equal_the_definition_on_every_tier() {
 }
 
 #[test]
+fn many_queries_over_many_keys_equal_the_definition_on_every_tier() {
+    // Full tiles and what is left over, of queries, keys and both widths; one block of queries and several.
+    for (heads, q_len, k_len, dims) in
+        [([2, 1], 100, 300, [64, 48]), ([1, 1], 600, 640, [32, 32]), ([2, 2], 70, 163, [16, 80]), ([1, 1], 129, 129, [40, 24])]
+    {
+        let call = Call::new(heads, [q_len, k_len], dims);
+        let slopes: Vec<f32> = (1..=heads[0]).map(|i| 0.01 * i as f32).collect();
+        for tier in available_tiers() {
+            call.check(&Options::new().tier(tier));
+            call.check(&Options::new().tier(tier).causal(Diagonal::BottomRight).window(Some(90), None).alibi(&slopes).softcap(3.0));
+        }
+    }
+}
+
+/// Numbers that no tile register takes must not show beyond the sums that they are part of.
+#[test]
+fn what_is_not_finite_stays_where_it_belongs_on_every_tier() {
+    let (len, place, column) = (200, 150, 3);
+    for bad in [f32::NAN, f32::INFINITY, 3e38] {
+        let clean = Call::new([1, 1], [len, len], [32, 32]);
+        let mut spoilt = Call::new([1, 1], [len, len], [32, 32]);
+        spoilt.v[place * 32 + column] = bad;
+        for tier in available_tiers() {
+            let options = Options::new().tier(tier).causal(Diagonal::TopLeft);
+            let ((out, _), (expected, _)) = (spoilt.forward(&options), clean.forward(&options));
+            for (i, (out, expected)) in out.iter().zip(expected).enumerate() {
+                if i / 32 < place || i % 32 != column {
+                    assert!((out - expected).abs() < 1e-5, "{tier}, {bad}: out[{i}] = {out}, not {expected}");
+                } else {
+                    assert!(if bad.is_nan() { out.is_nan() } else { *out > 1e30 }, "{tier}, {bad}: out[{i}] = {out}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_of_several_segments_equal_the_definition() {
     // 2048 keys are a segment at this width. Queries see keys of both, of the second alone, of the first alone.
     let call = Call::new([1, 1], [9, 2060], [2, 1000]);

@@ -11,6 +11,7 @@ use super::score::{classify, score};
 use super::tile::{KEYS, Lanes, ROWS, Rows, add_row, padded, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
 use crate::view::Tensors;
@@ -26,15 +27,15 @@ const SEGMENT: usize = 1 << 21;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     tiles: Vec<QueryTile>,
-    weights: Vec<f32>,
-    d_scores: Vec<f32>,
-    bent: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    weights: Buffer,
+    d_scores: Buffer,
+    bent: Buffer,
+    k: Buffer,
+    v: Buffer,
     /// Gradients of a segment's keys over `scale`, `[keys][padded dim]`.
-    d_k: Vec<f32>,
+    d_k: Buffer,
     /// Gradients of a segment's values, `[keys][padded value_dim]`.
-    d_v: Vec<f32>,
+    d_v: Buffer,
 }
 
 /// Queries side by side, what is given for them, and the sum of their gradients so far.
@@ -42,21 +43,21 @@ pub(crate) struct Scratch {
 struct QueryTile {
     lanes: Lanes,
     /// `[dim][width]`
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `[count][padded dim]`
-    query_rows: Vec<f32>,
+    query_rows: Buffer,
     /// `[value_dim][width]`
-    d_contexts: Vec<f32>,
+    d_contexts: Buffer,
     /// `[count][padded value_dim]`
-    d_context_rows: Vec<f32>,
+    d_context_rows: Buffer,
     /// `[value_dim][width]`
-    contexts: Vec<f32>,
+    contexts: Buffer,
     /// `+inf`, which makes every weight 0, in idle lanes and for rows without keys.
     lse: [f32; ROWS],
     /// `D`
     delta: [f32; ROWS],
     /// Over `scale`, `[count][padded dim]`.
-    d_queries: Vec<f32>,
+    d_queries: Buffer,
 }
 
 /// What the forward pass left, and the gradient of its output.
@@ -93,8 +94,7 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, Q, K> {
         for first in (0..sequence.key_count.max(1)).step_by(segment) {
             let keys = first..(first + segment).min(sequence.key_count);
             for (sum, width) in [(&mut self.scratch.d_k, dim), (&mut self.scratch.d_v, value_dim)] {
-                sum.clear();
-                sum.resize(keys.len() * padded(width), 0.0);
+                sum.zero(keys.len() * padded(width));
             }
             for first in (0..rows).step_by(BLOCK) {
                 self.block(isa, first..(first + BLOCK).min(rows), keys.clone());
@@ -131,8 +131,8 @@ impl<Q: Element, K: Element> Backward<'_, '_, Q, K> {
             tile.lanes.take_rows(problem, sequence, kv_head, first..rows.end);
             tile.fill(isa, problem, saved, sequence);
         }
-        weights.resize(KEYS * ROWS, 0.0);
-        d_scores.resize(KEYS * ROWS, 0.0);
+        weights.resize(KEYS * ROWS);
+        d_scores.resize(KEYS * ROWS);
 
         let mut start = reach.start;
         while start < reach.end {
@@ -249,13 +249,12 @@ impl QueryTile {
         let lanes = &self.lanes;
         lanes.transpose(isa, &problem.q, sequence, problem.query_factor, &mut self.queries);
         let [dim, value_dim] = problem.dims();
-        self.query_rows.resize(lanes.count * padded(dim), 0.0);
+        self.query_rows.resize(lanes.count * padded(dim));
         lanes.gather(isa, &problem.q, sequence, &mut self.query_rows);
         lanes.transpose(isa, &saved.d_out, sequence, 1.0, &mut self.d_contexts);
-        self.d_context_rows.resize(lanes.count * padded(value_dim), 0.0);
+        self.d_context_rows.resize(lanes.count * padded(value_dim));
         lanes.gather(isa, &saved.d_out, sequence, &mut self.d_context_rows);
-        self.d_queries.clear();
-        self.d_queries.resize(lanes.count * padded(dim), 0.0);
+        self.d_queries.zero(lanes.count * padded(dim));
 
         let [_, heads, q_len, _] = problem.q.shape();
         self.lse = [f32::INFINITY; ROWS];

@@ -12,6 +12,7 @@ use super::tile::{Lanes, Rows, padded, prefetch_row};
 use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::{Panel, SkipZeros};
 use crate::simd::{Isa, Op};
 use crate::softmax::Online;
@@ -26,13 +27,13 @@ const KEYS: usize = 32;
 pub(crate) struct Scratch {
     lanes: Lanes,
     /// `[rows][padded dim]`
-    queries: Vec<f32>,
-    scores: Vec<f32>,
+    queries: Buffer,
+    scores: Buffer,
     /// `[rows][padded value_dim]`
-    contexts: Vec<f32>,
-    bent: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    contexts: Buffer,
+    bent: Buffer,
+    k: Buffer,
+    v: Buffer,
 }
 
 /// Attention of all queries that share a key/value head over some of their keys.
@@ -57,9 +58,8 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
         let (width, value_width) = (padded(dim), padded(value_dim));
         lanes.take_rows(problem, sequence, kv_head, 0..problem.group() * sequence.queries.len());
         gather_queries(isa, problem, sequence, lanes, queries);
-        scores.resize(KEYS * lanes.width, 0.0);
-        contexts.clear();
-        contexts.resize(lanes.count * value_width, 0.0);
+        scores.resize(KEYS * lanes.width);
+        contexts.zero(lanes.count * value_width);
 
         let mut online = Online::default();
         let mut start = keys.start;
@@ -81,7 +81,7 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
             };
             dots(isa, queries, lanes.count, tile_k, width, scores, lanes.width, ahead);
             adjust(isa, problem, sequence, lanes, tile.clone(), kind, scores, bent);
-            let factors = online.push(isa, lanes.width, scores);
+            let factors = online.push::<I, false>(isa, lanes.width, scores);
             for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
                 if factor != 1.0 {
                     elementwise(isa, [], [context], &Scale(factor));
@@ -101,7 +101,7 @@ impl<Q: Element, K: Element> Op for Decode<'_, '_, Q, K> {
                 out_stride: value_width,
                 accumulate: true,
             };
-            if hides(problem, kind) && !tile_v.are_finite(isa, tile.len(), value_width) {
+            if hides(problem, kind) && !tile_v.are_ordinary(isa, tile.len(), value_width) {
                 isa.call(SkipZeros(product));
             } else {
                 isa.call(product);

@@ -4,6 +4,7 @@ use super::lanes::{Scale, elementwise};
 use super::tile::{Lanes, Rows, padded};
 use crate::Element;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::{Isa, Op};
 
 /// Sums that are taken side by side, and then added up across their lanes together.
@@ -16,10 +17,9 @@ pub(crate) fn gather_queries<I: Isa, Q: Element, K: Element>(
     problem: &Problem<'_, Q, K>,
     sequence: &Sequence,
     lanes: &Lanes,
-    to: &mut Vec<f32>,
+    to: &mut Buffer,
 ) {
-    to.clear();
-    to.resize(lanes.count.next_power_of_two() * padded(problem.dims()[0]), 0.0);
+    to.zero(lanes.count.next_power_of_two() * padded(problem.dims()[0]));
     lanes.gather(isa, &problem.q, sequence, to);
     elementwise(isa, [], [to], &Scale(problem.query_factor));
 }

@@ -9,6 +9,7 @@ use super::tile::{KEYS, Lanes, ROWS, Rows, padded, prefetch_row};
 use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::{Isa, Op};
 
 /// Queries that go through the keys together, so that a tile of keys is read once for all of them.
@@ -35,7 +36,7 @@ impl<Q: Element, K: Element> Op for Scores<'_, '_, Q, K> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { problem, sequence, head, queries, keys, out } = self;
-        let (mut q, mut bent, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut q, mut bent, mut buffer) = (Buffer::default(), Buffer::default(), Buffer::default());
         let (mut scores, mut lanes) = ([0.0; KEYS * ROWS], Lanes::default());
         for first in queries.clone().step_by(ROWS) {
             lanes.take_head(problem, sequence, head, first..queries.end);
@@ -98,7 +99,7 @@ pub(crate) struct Weigh<'a, 'p, Q, K, T> {
 struct QueryTile {
     lanes: Lanes,
     /// `[dim][width]`, or, of a few, `[queries][padded dim]`.
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `+inf`, which makes every weight 0, in idle lanes and for queries without keys.
     lse: Vec<f32>,
 }
@@ -111,7 +112,8 @@ impl<Q: Element, K: Element, T: Take> Op for Weigh<'_, '_, Q, K, T> {
         let Self { problem, sequence, lse, factors, heads, queries, keys, to } = self;
         let (count, band) = (heads.len(), &sequence.band);
         let mut tiles: Vec<QueryTile> = Vec::new();
-        let (mut weights, mut bent, mut buffer) = (vec![0.0; KEYS * ROWS], Vec::new(), Vec::new());
+        let (mut weights, mut bent, mut buffer) = (Buffer::default(), Buffer::default(), Buffer::default());
+        weights.resize(KEYS * ROWS);
         // The mean over several heads, of each tile of a block.
         let mut means = vec![0.0; if count > 1 { KEYS * BLOCK } else { 0 }];
         for block in queries.clone().step_by(BLOCK) {

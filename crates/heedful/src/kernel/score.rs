@@ -10,6 +10,7 @@ use super::tile::{KEYS, Lanes, ROWS, Rows};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::Panel;
 use crate::{Element, View};
 
@@ -81,22 +82,35 @@ pub(crate) fn score<I: Isa, Q: Element, K: Element>(
     keys: Range<usize>,
     tile: Tile,
     scores: &mut [f32],
-    bent: &mut Vec<f32>,
+    bent: &mut Buffer,
 ) {
-    let width = lanes.width;
+    multiply(isa, problem, lanes, queries, k, keys.len(), scores);
+    adjust(isa, problem, sequence, lanes, keys, tile, scores, bent);
+}
+
+/// The products of queries and keys alone, `scores[j][r]`, of the first `count` keys; see [`score`].
+#[inline(always)]
+pub(crate) fn multiply<I: Isa, Q: Element, K: Element>(
+    isa: I,
+    problem: &Problem<'_, Q, K>,
+    lanes: &Lanes,
+    queries: &[f32],
+    k: Rows<'_>,
+    count: usize,
+    scores: &mut [f32],
+) {
     isa.call(Panel {
-        width,
+        width: lanes.width,
         depth: problem.dims()[0],
-        count: keys.len(),
+        count,
         rows: queries,
-        row_stride: width,
+        row_stride: lanes.width,
         scalars: k.data,
         scalar_strides: [k.column_stride, k.stride],
         out: scores,
-        out_stride: width,
+        out_stride: lanes.width,
         accumulate: false,
     });
-    adjust(isa, problem, sequence, lanes, keys, tile, scores, bent);
 }
 
 /// Turns products of queries and keys, `scores[j][r]`, into scores as the softmax sees them; see [`score`].
@@ -109,14 +123,14 @@ pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
     keys: Range<usize>,
     tile: Tile,
     scores: &mut [f32],
-    bent: &mut Vec<f32>,
+    bent: &mut Buffer,
 ) {
     if keys.is_empty() {
         return;
     }
     let width = lanes.width;
     if let Some(softcap) = problem.softcap {
-        bent.resize(KEYS * ROWS, 0.0);
+        bent.resize(KEYS * ROWS);
         for (s, bent) in scores.chunks_exact_mut(I::LANES).zip(bent.chunks_exact_mut(I::LANES)) {
             let t = tanh(isa, isa.load(s));
             isa.store(t, bent);

@@ -9,6 +9,8 @@ use std::ops::Range;
 use super::lanes::{Axpy, ScaleInto, elementwise};
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
+use crate::simd::buffer::Buffer;
+use crate::simd::tiles::HEADROOM;
 use crate::{Element, View, ViewMut};
 
 /// Most queries in a tile.
@@ -102,10 +104,10 @@ impl Lanes {
 
     /// The lanes' rows of a tensor `[batch, heads, len, dim]`, times `factor`, transposed to `to[c][r]`. Idle lanes become 0.
     #[inline(always)]
-    pub fn transpose<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, factor: f32, to: &mut Vec<f32>) {
+    pub fn transpose<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, factor: f32, to: &mut Buffer) {
         let dim = tensor.shape()[3];
         let stride = tensor.layout().strides()[3];
-        to.resize(dim * self.width, 0.0);
+        to.resize(dim * self.width);
         let in_place = T::as_f32s(tensor.data()).filter(|_| stride == 1);
         let factors = isa.splat(factor);
         for lane in (0..self.width).step_by(I::LANES) {
@@ -166,6 +168,30 @@ fn transpose<I: Isa>(isa: I, rows: &mut [I::Vector; MOST_LANES]) {
         let before = *rows;
         for i in 0..I::LANES / 2 {
             (rows[2 * i], rows[2 * i + 1]) = isa.interleave(before[i], before[i + I::LANES / 2]);
+        }
+    }
+}
+
+/// Transposes `count` rows of `columns` numbers, `stride` apart: `to[c * to_stride + j]`. Further rows, up to a multiple of the lanes, count as
+/// 0; `columns` is such a multiple.
+#[inline(always)]
+pub(crate) fn transpose_rows<I: Isa>(isa: I, from: &[f32], stride: usize, [count, columns]: [usize; 2], to: &mut [f32], to_stride: usize) {
+    for j in (0..count).step_by(I::LANES) {
+        for c in (0..columns).step_by(I::LANES) {
+            let mut block = [isa.splat(0.0); MOST_LANES];
+            if count - j >= I::LANES {
+                for i in 0..I::LANES {
+                    block[i] = isa.load(&from[(j + i) * stride + c..]);
+                }
+            } else {
+                for i in 0..count - j {
+                    block[i] = isa.load(&from[(j + i) * stride + c..]);
+                }
+            }
+            transpose(isa, &mut block);
+            for i in 0..I::LANES {
+                isa.store(block[i], &mut to[(c + i) * to_stride + j..]);
+            }
         }
     }
 }
@@ -234,7 +260,7 @@ impl<'a> Rows<'a> {
         head: usize,
         keys: Range<usize>,
         as_vectors: bool,
-        buffer: &'a mut Vec<f32>,
+        buffer: &'a mut Buffer,
     ) -> Self {
         Self::from(isa, tensor, [sequence.batch, head, sequence.first_key + keys.start], keys.len(), as_vectors, buffer)
     }
@@ -247,7 +273,7 @@ impl<'a> Rows<'a> {
         [batch, head, position]: [usize; 3],
         count: usize,
         as_vectors: bool,
-        buffer: &'a mut Vec<f32>,
+        buffer: &'a mut Buffer,
     ) -> Self {
         let [_, _, stride, column_stride] = tensor.layout().strides();
         let width = tensor.shape()[3];
@@ -258,7 +284,7 @@ impl<'a> Rows<'a> {
             return Self { data: &data[start.min(data.len())..], stride, column_stride };
         }
         let padded = padded(width);
-        buffer.resize(count * padded, 0.0);
+        buffer.resize(count * padded);
         for (j, to) in buffer.chunks_exact_mut(padded.max(1)).enumerate() {
             let (to, padding) = to.split_at_mut(width);
             copy_row(isa, tensor.data(), start + j * stride, column_stride, to);
@@ -273,18 +299,19 @@ impl<'a> Rows<'a> {
         Self { data: &self.data[(count * self.stride).min(self.data.len())..], ..self }
     }
 
-    /// Whether the first `count` rows hold neither NaN nor infinity; they must have been made to be read as vectors, `width` of them.
+    /// Whether the first `count` rows hold no NaN, no infinity and nothing of `2^121` or more; they must have been made to be read as vectors, `width`
+    /// of them.
     #[inline(always)]
-    pub fn are_finite<I: Isa>(self, isa: I, count: usize, width: usize) -> bool {
+    pub fn are_ordinary<I: Isa>(self, isa: I, count: usize, width: usize) -> bool {
         if width == 0 {
             return true;
         }
-        // 0 times such a number is NaN. Several sums side by side, for the sake of latency.
+        // 0 times what is no longer finite is NaN. Several sums side by side, for the sake of latency.
         let mut sums = [isa.splat(0.0); 4];
         for j in 0..count {
             let row = &self.data[j * self.stride..][..width];
             for (i, x) in row.chunks_exact(I::LANES).enumerate() {
-                sums[i % 4] = isa.fma(isa.load(x), isa.splat(0.0), sums[i % 4]);
+                sums[i % 4] = isa.fma(isa.mul(isa.load(x), isa.splat(HEADROOM)), isa.splat(0.0), sums[i % 4]);
             }
         }
         let sum = isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3]));

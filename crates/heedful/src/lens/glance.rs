@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::{Lens, TopK};
-use crate::kernel::forward::{BLOCK, Forward, ForwardWithGlance, Scratch};
+use crate::kernel::forward::{self, Forward, ForwardWithGlance, Scratch};
 use crate::kernel::glance::{Found, NO_KEY, Wanted};
 use crate::problem::Problem;
 use crate::simd::dispatch_on;
@@ -261,9 +261,10 @@ fn forward<Q: Element, K: Element>(
     // Each cell is written once, by one task; the locks only let tasks share the slices.
     let found = &Mutex::new(glance.make_room(batch * heads * q_len));
     let target = &Mutex::new((out, lse));
+    let block = forward::block(problem);
     let blocks = |sequence: usize| {
         let rows = problem.group() * problem.sequence(sequence).queries.len();
-        (0..rows).step_by(BLOCK).map(move |first| (sequence, first..(first + BLOCK).min(rows)))
+        (0..rows).step_by(block).map(move |first| (sequence, first..(first + block).min(rows)))
     };
     let run = |kv_head: usize, (index, rows): (usize, Range<usize>)| {
         let sequence = &problem.sequence(index);

@@ -8,6 +8,7 @@ use super::Lens;
 use crate::kernel::tile::{KEYS, Rows, padded};
 use crate::plan::Band;
 use crate::problem::{Sequence, shape};
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op, dispatch};
 use crate::{Element, Error, Result, View};
@@ -87,7 +88,7 @@ impl<K: Element> Op for Norms<'_, '_, K> {
     fn run<I: Isa>(self, isa: I) {
         let ([_, kv_heads, k_len, value_dim], [batch, head]) = (self.v.shape(), self.place);
         let kv_head = head / (self.heads / kv_heads);
-        let (mut buffer, mut products) = (Vec::new(), Vec::new());
+        let (mut buffer, mut products) = (Buffer::default(), Vec::new());
         let (columns, width) = self.output.map_or((Vec::new(), 0), |output| columns_of(output, self.heads, head, value_dim));
         for (first, norms) in (0..k_len).step_by(KEYS).zip(self.to.chunks_mut(KEYS)) {
             let rows = rows(isa, self.v, [batch, kv_head], first..first + norms.len(), &mut buffer);
@@ -129,7 +130,7 @@ fn rows<'a, I: Isa, K: Element>(
     v: &View<'a, K>,
     [batch, head]: [usize; 2],
     keys: Range<usize>,
-    buffer: &'a mut Vec<f32>,
+    buffer: &'a mut Buffer,
 ) -> Rows<'a> {
     let key_count = v.shape()[2];
     let band = Band { keys: 0..key_count, offset: 0, left: None, right: None };

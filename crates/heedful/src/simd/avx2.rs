@@ -45,7 +45,6 @@ impl Isa for Avx2 {
     type Mask = __m256;
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
-    const TIER: Tier = Tier::Avx2;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {

@@ -1,5 +1,6 @@
 //! The AVX-512 tier: 16 lanes, masks in registers of their own.
 
+use super::tiles::Tiles;
 use super::{Isa, Op, Tier};
 use half::{bf16, f16};
 #[allow(clippy::wildcard_imports)] // Every name in it begins with `_`.
@@ -7,9 +8,9 @@ use std::arch::x86_64::*;
 
 const LANES: usize = 16;
 
-/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what [`Avx2`](super::Avx2) stands for.
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what [`Avx2`](super::Avx2) stands for; on the tier above also that it has tiles.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Avx512(Option<Tiles>);
 
 impl Avx512 {
     pub(super) fn detect() -> bool {
@@ -19,10 +20,17 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512vl")
     }
 
-    /// The token, for a caller that knows `best_tier()` to be this one.
+    /// The token, for a caller that knows `best_tier()` to be this one or a higher one.
+    #[inline]
     pub(super) fn detected() -> Self {
         debug_assert!(Tier::Avx512.is_available());
-        Self(())
+        Self(None)
+    }
+
+    /// The token of [`Tier::Amx`], for a caller that knows `best_tier()` to be that one.
+    #[inline]
+    pub(super) fn with_tiles() -> Self {
+        Self(Tiles::detect())
     }
 }
 
@@ -40,7 +48,6 @@ impl Isa for Avx512 {
     type Mask = __mmask16;
     const LANES: usize = LANES;
     const REGISTERS: usize = 32;
-    const TIER: Tier = Tier::Avx512;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -230,6 +237,10 @@ impl Isa for Avx512 {
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
+    }
+    #[inline(always)]
+    fn tiles(self) -> Option<Tiles> {
+        self.0
     }
     #[inline]
     fn call<O: Op>(self, op: O) -> O::Output {

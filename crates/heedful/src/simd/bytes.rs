@@ -10,7 +10,9 @@
 //!
 //! The last takes one unsigned operand; so weights are kept 128 higher than they are, and the sums of a row start at `-128 sum_k rows[n][k]`.
 
-use super::{Tier, active_tier, best_tier};
+#[cfg(target_arch = "x86_64")]
+use super::best_tier;
+use super::{Tier, active_tier};
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::wildcard_imports)] // Every name in it begins with `_`.
 use std::arch::x86_64::*;
@@ -62,10 +64,10 @@ pub fn sums_on(tier: Tier, panel: &[u8], rows: &[i8], starts: &[i32], sums: &mut
     let depth = panel.len() / COLUMNS;
     assert!(panel.len().is_multiple_of(GROUP * COLUMNS) && depth <= MOST_TERMS, "bytes: a panel of {} bytes", panel.len());
     assert!(rows.len() == depth * sums.len() && starts.len() == sums.len(), "bytes: not as many rows as sums");
-    let (panel, _) = panel.as_chunks();
+    let (panel, _): (&[Groups], _) = panel.as_chunks();
     #[cfg(target_arch = "x86_64")]
     if tier.min(best_tier()) >= Tier::Avx2 {
-        let wide = tier.min(best_tier()) == Tier::Avx512 && is_x86_feature_detected!("avx512vnni");
+        let wide = tier.min(best_tier()) > Tier::Avx2 && is_x86_feature_detected!("avx512vnni");
         let mut first = 0;
         while first < sums.len() {
             let count = (sums.len() - first).min(if wide { 8 } else { 2 });

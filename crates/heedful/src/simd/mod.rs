@@ -9,8 +9,9 @@
 //! | [`Tier::Scalar`] | none beyond the target's baseline; loops over `[f32; 8]` without `unsafe`, multiply and add rounded separately | 8 |
 //! | [`Tier::Avx2`] | AVX2, FMA, F16C | 8 |
 //! | [`Tier::Avx512`] | AVX-512 F, BW, DQ, VL and those of `Avx2` | 16 |
+//! | [`Tier::Amx`] | those of `Avx512`, and tile registers for large products: f32 as sums of three bf16 | 16 |
 //!
-//! The environment variable `HEEDFUL_ISA=scalar|avx2|avx512`, read once, sets the tier that [`dispatch`] uses. A tier that the CPU
+//! The environment variable `HEEDFUL_ISA=scalar|avx2|avx512|amx`, read once, sets the tier that [`dispatch`] uses. A tier that the CPU
 //! lacks, or an unknown name, gives one warning on standard error and the best tier that the CPU has.
 //!
 //! Detection and all `unsafe` of the engine live here.
@@ -47,9 +48,15 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod buffer;
 pub mod bytes;
 pub mod panel;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+pub mod tiles;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_tiles.rs"]
+pub mod tiles;
 
 use half::{bf16, f16};
 use std::fmt;
@@ -61,10 +68,11 @@ pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
 pub use scalar::Scalar;
+pub use tiles::Tiles;
 
 /// A set of instructions that the CPU has been found to have, and the vector of f32 that they work on.
 ///
-/// Implementations are zero-sized tokens which only [`dispatch`] and [`dispatch_on`] hand out.
+/// Implementations are tokens which only [`dispatch`] and [`dispatch_on`] hand out.
 ///
 /// Loads and stores take slices. `load` and `store` need at least [`LANES`](Isa::LANES) elements and touch the first `LANES` of them;
 /// the `partial` forms touch the first `min(len, LANES)`.
@@ -79,8 +87,6 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
     const LANES: usize;
     /// Number of vectors that a loop can keep in registers.
     const REGISTERS: usize;
-    /// The tier this type is proof of.
-    const TIER: Tier;
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::Vector;
@@ -164,6 +170,12 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
     /// The largest lane; unspecified if one is NaN.
     fn maximum(self, v: Self::Vector) -> f32;
 
+    /// The tile registers, if they are to be used: on [`Tier::Amx`].
+    #[inline(always)]
+    fn tiles(self) -> Option<Tiles> {
+        None
+    }
+
     /// Runs `op` in a function of its own, compiled with the tier's instructions: for a large body that is called from several places.
     fn call<O: Op>(self, op: O) -> O::Output;
 }
@@ -189,11 +201,13 @@ pub enum Tier {
     Avx2,
     /// AVX-512 F, BW, DQ, VL, 16 lanes.
     Avx512,
+    /// The same, and AMX for large products.
+    Amx,
 }
 
 impl Tier {
     /// All tiers, from the lowest to the highest.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The name that `HEEDFUL_ISA` takes.
     pub fn name(self) -> &'static str {
@@ -201,6 +215,7 @@ impl Tier {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 
@@ -218,7 +233,7 @@ impl fmt::Display for Tier {
 
 /// A name that no tier has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown instruction tier {0:?}: use scalar, avx2 or avx512")]
+#[error("unknown instruction tier {0:?}: use scalar, avx2, avx512 or amx")]
 pub struct UnknownTier(String);
 
 impl FromStr for Tier {
@@ -235,7 +250,11 @@ pub fn best_tier() -> Tier {
     *BEST.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         if Avx2::detect() {
-            return if Avx512::detect() { Tier::Avx512 } else { Tier::Avx2 };
+            return match (Avx512::detect(), tiles::Tiles::detect()) {
+                (_, Some(_)) => Tier::Amx,
+                (true, None) => Tier::Avx512,
+                (false, None) => Tier::Avx2,
+            };
         }
         Tier::Scalar
     })
@@ -273,6 +292,8 @@ pub fn dispatch<O: Op>(op: O) -> O::Output {
 #[inline]
 pub fn dispatch_on<O: Op>(tier: Tier, op: O) -> O::Output {
     match tier.min(best_tier()) {
+        #[cfg(target_arch = "x86_64")]
+        Tier::Amx => Avx512::with_tiles().call(op),
         #[cfg(target_arch = "x86_64")]
         Tier::Avx512 => Avx512::detected().call(op),
         #[cfg(target_arch = "x86_64")]

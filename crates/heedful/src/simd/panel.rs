@@ -246,7 +246,7 @@ mod tests {
         ) {
             let number = |i: usize| ((i * 37 % 19) as f32 - 9.0) / 4.0;
             for tier in available_tiers() {
-                let width = vectors * if tier == crate::simd::Tier::Avx512 { 16 } else { 8 };
+                let width = vectors * if tier >= crate::simd::Tier::Avx512 { 16 } else { 8 };
                 let (row_stride, out_stride) = (width + panel_pad, width + out_pad);
                 let scalar_strides = if transposed { [1, depth + pad] } else { [count + pad, 1] }.map(|stride| stride * gap);
                 let panel: Vec<f32> = (0..depth * row_stride).map(number).collect();

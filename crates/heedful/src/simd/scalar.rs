@@ -1,6 +1,6 @@
 //! The portable tier: loops over `[f32; 8]` that any compiler backend can vectorise, without `unsafe`.
 
-use super::{Isa, Op, Tier};
+use super::{Isa, Op};
 use half::{bf16, f16};
 use std::array::from_fn;
 
@@ -40,7 +40,6 @@ impl Isa for Scalar {
     type Mask = [bool; LANES];
     const LANES: usize = LANES;
     const REGISTERS: usize = 8;
-    const TIER: Tier = Tier::Scalar;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {

@@ -177,7 +177,7 @@ fn tiers_have_names() {
         assert_eq!(tier.name().parse(), Ok(tier));
     }
     assert_eq!(" AVX2 ".parse(), Ok(Tier::Avx2));
-    assert!("sse9".parse::<Tier>().unwrap_err().to_string().contains("scalar, avx2 or avx512"));
+    assert!("sse9".parse::<Tier>().unwrap_err().to_string().contains("scalar, avx2, avx512 or amx"));
 }
 
 #[test]

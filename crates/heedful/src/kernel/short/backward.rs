@@ -9,6 +9,7 @@ use crate::kernel::score::score;
 use crate::kernel::tile::{Lanes, Rows, padded};
 use crate::output::Output;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
 use crate::{Element, QkvMut, View};
@@ -22,25 +23,25 @@ pub(crate) struct Scratch {
     /// The rows of each tile.
     lanes: Vec<Lanes>,
     /// `[dim][WIDTH]`
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `[value_dim][WIDTH]`
-    d_contexts: Vec<f32>,
+    d_contexts: Buffer,
     /// Of a tile, `[keys][WIDTH]`: scores, then weights.
-    scores: Vec<f32>,
+    scores: Buffer,
     /// Of a tile, `[keys][WIDTH]`: gradients of the weights, then of the scores before the factor `scale`.
-    d_weights: Vec<f32>,
+    d_weights: Buffer,
     /// `p`, `[keys][rows]`
-    weights: Vec<f32>,
+    weights: Buffer,
     /// `scale d_s`, `[keys][rows]`
-    d_scores: Vec<f32>,
-    bent: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    d_scores: Buffer,
+    bent: Buffer,
+    k: Buffer,
+    v: Buffer,
     /// `[rows][padded dim]`
-    query_rows: Vec<f32>,
+    query_rows: Buffer,
     /// `[rows][padded value_dim]`
-    d_context_rows: Vec<f32>,
-    results: Vec<f32>,
+    d_context_rows: Buffer,
+    results: Buffer,
 }
 
 /// Computes the gradients of the queries that share a key/value head, and of its keys and values.
@@ -69,10 +70,10 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
         let all_k = Rows::new(isa, &problem.k, sequence, kv_head, all_keys.clone(), true, k);
         let all_v = Rows::new(isa, &problem.v, sequence, kv_head, all_keys.clone(), false, v);
         for tile in [&mut *scores, d_weights] {
-            tile.resize(all_keys.len() * WIDTH, 0.0);
+            tile.resize(all_keys.len() * WIDTH);
         }
         for matrix in [&mut *weights, d_scores] {
-            matrix.resize(all_keys.len() * width, 0.0);
+            matrix.resize(all_keys.len() * width);
         }
         lanes.resize_with(lanes.len().max(rows.div_ceil(WIDTH)), Lanes::default);
         let lanes = &mut lanes[..rows.div_ceil(WIDTH)];
@@ -177,13 +178,13 @@ fn rows_of<'b, I: Isa, T: Element, Q: Element, K: Element>(
     problem: &Problem<'_, Q, K>,
     sequence: &Sequence,
     lanes: &[Lanes],
-    buffer: &'b mut Vec<f32>,
+    buffer: &'b mut Buffer,
 ) -> Rows<'b> {
     if problem.group() == 1 && !lanes.is_empty() {
         return Rows::from(isa, tensor, place_of(sequence, &lanes[0], 0), sequence.queries.len(), true, buffer);
     }
     let stride = padded(tensor.shape()[3]);
-    buffer.resize(lanes.len() * WIDTH * stride, 0.0);
+    buffer.resize(lanes.len() * WIDTH * stride);
     for (lanes, to) in lanes.iter().zip(buffer.chunks_mut((WIDTH * stride).max(1))) {
         lanes.gather(isa, tensor, sequence, to);
     }

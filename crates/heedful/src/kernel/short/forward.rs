@@ -7,6 +7,7 @@ use crate::kernel::tile::{Lanes, Rows, padded};
 use crate::output::Output;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::Panel;
 use crate::simd::{Isa, Op};
 use crate::{Element, ViewMut};
@@ -16,14 +17,14 @@ use crate::{Element, ViewMut};
 pub(crate) struct Scratch {
     lanes: Lanes,
     /// `[dim][WIDTH]`
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `[keys][WIDTH]`
-    weights: Vec<f32>,
+    weights: Buffer,
     /// `[lanes][padded value_dim]`
-    contexts: Vec<f32>,
-    bent: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    contexts: Buffer,
+    bent: Buffer,
+    k: Buffer,
+    v: Buffer,
 }
 
 /// Computes contexts and log-sum-exps of the heads that share a key/value head.
@@ -48,8 +49,8 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
         let all_keys = band.reach(0..sequence.queries.len());
         let all_k = Rows::new(isa, &problem.k, sequence, kv_head, all_keys.clone(), false, k);
         let all_v = Rows::new(isa, &problem.v, sequence, kv_head, all_keys.clone(), true, v);
-        weights.resize(all_keys.len() * WIDTH, 0.0);
-        let mut is_finite = None;
+        weights.resize(all_keys.len() * WIDTH);
+        let mut is_ordinary = None;
         for rows in tiles(group * sequence.queries.len()) {
             lanes.take_rows(problem, sequence, kv_head, rows);
             let mut keys = band.reach(lanes.queries());
@@ -76,7 +77,8 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
                 out_stride: 0,
                 accumulate: false,
             };
-            let careful = hides(problem, kind) && !*is_finite.get_or_insert_with(|| all_v.are_finite(isa, all_keys.len(), product.width));
+            let careful =
+                hides(problem, kind) && !*is_ordinary.get_or_insert_with(|| all_v.are_ordinary(isa, all_keys.len(), product.width));
             write_product(isa, &product, careful, out, 0, group == 1, contexts, |r| place_of(sequence, lanes, r));
             if let Some(lse) = &mut lse {
                 let mut lse = lse.access();

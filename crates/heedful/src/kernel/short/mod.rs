@@ -13,6 +13,7 @@ use crate::Element;
 use crate::output::Output;
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
+use crate::simd::buffer::Buffer;
 use crate::simd::panel::{Panel, SkipZeros};
 use crate::view::Tensors;
 
@@ -56,7 +57,7 @@ fn write_product<I: Isa, T: Tensors>(
     target: &mut Output<'_, T>,
     which: usize,
     consecutive: bool,
-    buffer: &mut Vec<f32>,
+    buffer: &mut Buffer,
     place: impl Fn(usize) -> [usize; 3],
 ) {
     let Panel { width, count, .. } = *product;
@@ -68,7 +69,7 @@ fn write_product<I: Isa, T: Tensors>(
             return multiply(isa, Panel { out, out_stride, ..*product }, skip_zeros);
         }
     }
-    buffer.resize(count * width, 0.0);
+    buffer.resize(count * width);
     multiply(isa, Panel { out: buffer, out_stride: width, ..*product }, skip_zeros);
     let mut tensors = target.access();
     let mut tensor = tensors.part(which);

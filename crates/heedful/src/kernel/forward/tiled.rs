@@ -1,0 +1,299 @@
+//! A block of keys and values for a block of queries, in tile registers.
+//!
+//! There the products are so fast that all else would take as long, were it not done beside them: while the vectors turn the scores of one tile of
+//! queries into weights, the tile unit adds up the contexts of the tile before and the scores of the next one.
+//!
+//! Scores are `[keys][width]` as everywhere; contexts are `[value_dim][width]`, so that weights enter the product as they lie.
+
+use std::mem::swap;
+use std::ops::Range;
+
+use super::{QueryTile, weigh};
+use crate::Element;
+use crate::kernel::glance::{TileGlance, Wanted};
+use crate::kernel::score::{adjust, classify, hides, multiply};
+use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
+use crate::plan::Tile;
+use crate::problem::{Problem, Sequence};
+use crate::simd::buffer::Buffer;
+use crate::simd::tiles::{Beside, Left, Product, Registers, Right, TERMS};
+use crate::simd::{Isa, Tiles};
+use crate::softmax::{Online, Weighing};
+
+/// Whether a sequence has enough to do for tile registers, which want keys and values laid out for them. Values may be missing, where only the
+/// weights are looked at.
+pub(super) fn pays<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence) -> bool {
+    let [dim, value_dim] = problem.dims();
+    dim >= MOST_LANES && (value_dim >= MOST_LANES || value_dim == 0) && problem.group() * sequence.queries.len() >= 2 * ROWS
+}
+
+/// Buffers that one block leaves to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    keys: Left,
+    /// Transposed.
+    values: Left,
+    transposed: Buffer,
+    /// Those of the tile whose contexts are added up, and those of the next one.
+    weights: [Right; 2],
+    /// Scores of every second tile; the others have a buffer already.
+    scores: Buffer,
+    steps: Vec<Step>,
+}
+
+/// What a tile of queries has to do with a block of keys.
+#[derive(Debug)]
+struct Step {
+    tile: usize,
+    keys: Range<usize>,
+    /// Keys of the block before these.
+    skipped: usize,
+    kind: Tile,
+}
+
+/// Some keys of a sequence and their values.
+pub(super) struct Block<'a, 'p, Q, K> {
+    pub problem: &'a Problem<'p, Q, K>,
+    pub sequence: &'a Sequence,
+    pub keys: Range<usize>,
+    pub k: Rows<'a>,
+    pub v: Rows<'a>,
+}
+
+impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
+    /// Adds what the block has for each tile of queries.
+    #[inline(always)]
+    pub fn attend<I: Isa>(
+        &self,
+        isa: I,
+        token: Tiles,
+        registers: &Registers,
+        scratch: &mut Scratch,
+        tiles: &mut [QueryTile],
+        mut glances: Option<(&Wanted<'_>, &mut [TileGlance])>,
+        scores: &mut [f32],
+        bent: &mut Buffer,
+    ) {
+        let Self { problem, sequence, .. } = *self;
+        let Scratch { keys, values, transposed, weights: [even_weights, odd_weights], scores: odd_scores, steps } = scratch;
+        steps.clear();
+        for (tile, QueryTile { lanes, .. }) in tiles.iter().enumerate() {
+            let reach = sequence.band.reach(lanes.queries());
+            let skipped = reach.start.saturating_sub(self.keys.start);
+            let skipped = skipped - skipped % TERMS;
+            let keys = self.keys.start + skipped..self.keys.end.min(reach.end);
+            let kind = classify(problem, sequence, lanes, keys.clone());
+            if kind != Tile::Empty {
+                steps.push(Step { tile, keys, skipped, kind });
+            }
+        }
+        let [dim, value_dim] = problem.dims();
+        let (count, value_width) = (self.keys.len(), padded(value_dim));
+        let is_ordinary = self.k.are_ordinary(isa, count, padded(dim))
+            && self.v.are_ordinary(isa, count, value_width)
+            && steps.iter().all(|step| tiles[step.tile].is_ordinary);
+        if !is_ordinary {
+            for step in steps {
+                let glance = glances.as_mut().map(|(wanted, glances)| (*wanted, &mut glances[step.tile]));
+                self.attend_in_vectors(isa, step, &mut tiles[step.tile], glance, scores, bent);
+            }
+            return;
+        }
+        keys.fill(token, self.k.data, self.k.stride, count, dim);
+        transposed.resize(value_width * KEYS);
+        transpose_rows(isa, self.v.data, self.v.stride, [count, value_width], transposed, KEYS);
+        values.fill(token, transposed, KEYS, value_width, count);
+        odd_scores.resize(scores.len());
+        let (mut scores, mut next_scores) = (scores, &mut odd_scores[..]);
+        let (mut weights, mut last_weights) = (even_weights, odd_weights);
+
+        if let Some(first) = steps.first() {
+            registers.multiply(product_of_keys(keys, first, &tiles[first.tile], scores));
+        }
+        for (n, step) in steps.iter().enumerate() {
+            let (before, rest) = tiles.split_at_mut(step.tile);
+            let (tile, after) = rest.split_first_mut().expect("a tile of its own for each step");
+            let last = steps[..n].last();
+            let contexts = last.map(|last| product_of_values(values, last, &mut before[last.tile], last_weights));
+            let next = steps.get(n + 1);
+            let next = next.map(|next| product_of_keys(keys, next, &after[next.tile - step.tile - 1], next_scores));
+
+            let QueryTile { lanes, online, contexts: own_contexts, .. } = tile;
+            let (width, count, keys) = (lanes.width, step.keys.len(), step.keys.clone());
+            adjust(isa, problem, sequence, lanes, keys.clone(), step.kind, &mut scores[..count * width], bent);
+            let (tile_unit, products) = ((token, registers), [contexts, next]);
+            let factors = if let Some((wanted, glances)) = &mut glances {
+                let glance = &mut glances[step.tile];
+                glance.see_scores(isa, wanted, width, keys.start, &scores[..count * width]);
+                let factors = weigh_beside::<I, true>(isa, tile_unit, products, online, scores, [count, width], weights);
+                glance.see_weights(isa, wanted, sequence, lanes, keys, &scores[..count * width], &factors);
+                factors
+            } else {
+                weigh_beside::<I, false>(isa, tile_unit, products, online, scores, [count, width], weights)
+            };
+            scale_lanes(isa, own_contexts, width, &factors);
+            swap(&mut scores, &mut next_scores);
+            swap(&mut weights, &mut last_weights);
+        }
+        if let Some(last) = steps.last() {
+            registers.multiply(product_of_values(values, last, &mut tiles[last.tile], last_weights));
+        }
+    }
+
+    /// The same for one tile without tile registers, which would make NaN of an infinity.
+    #[inline(always)]
+    fn attend_in_vectors<I: Isa>(
+        &self,
+        isa: I,
+        step: &Step,
+        tile: &mut QueryTile,
+        glance: Option<(&Wanted<'_>, &mut TileGlance)>,
+        scores: &mut [f32],
+        bent: &mut Buffer,
+    ) {
+        let Self { problem, sequence, .. } = *self;
+        let QueryTile { lanes, queries, online, contexts, .. } = tile;
+        let (count, width) = (step.keys.len(), lanes.width);
+        let scores = &mut scores[..count * width];
+        multiply(isa, problem, lanes, queries, self.k.skip(step.skipped), count, scores);
+        adjust(isa, problem, sequence, lanes, step.keys.clone(), step.kind, scores, bent);
+        let factors = weigh(isa, online, scores, sequence, lanes, step.keys.clone(), glance);
+        scale_lanes(isa, contexts, width, &factors);
+        // contexts[c][lane] += sum_j weights[j][lane] v[j][c], where a weight of 0 may be that of a value that nobody may look at.
+        let (v, skip_zeros) = (self.v.skip(step.skipped), hides(problem, step.kind));
+        for (c, context) in contexts.chunks_exact_mut(width).enumerate() {
+            for lane in (0..width).step_by(I::LANES) {
+                let mut sum = isa.load(&context[lane..]);
+                for j in 0..count {
+                    let weight = isa.load(&scores[j * width + lane..]);
+                    let next = isa.fma(weight, isa.splat(v.data[j * v.stride + c]), sum);
+                    sum = if skip_zeros { isa.select(isa.eq(weight, isa.splat(0.0)), sum, next) } else { next };
+                }
+                isa.store(sum, &mut context[lane..]);
+            }
+        }
+    }
+}
+
+/// What the vectors do beside the products: a tile of scores, two vectors wide, becomes weights, and these an operand.
+struct Softmax<'a, I: Isa, const SPREAD: bool> {
+    isa: I,
+    token: Tiles,
+    weighing: [Weighing<I, SPREAD>; 2],
+    /// `[keys][2 LANES]`
+    scores: &'a mut [f32],
+    weights: &'a mut Right,
+    /// The next two keys, and after the last.
+    pair: usize,
+    pairs: usize,
+    /// Pairs that are due, and are to be in each turn, times [`Self::ONE`].
+    due: usize,
+    pace: usize,
+}
+
+impl<I: Isa, const SPREAD: bool> Softmax<'_, I, SPREAD> {
+    const ONE: usize = 1 << 16;
+
+    #[inline(always)]
+    fn take_until(&mut self, end: usize) {
+        let isa = self.isa;
+        while self.pair < end {
+            let scores = &mut self.scores[self.pair * 4 * I::LANES..][..4 * I::LANES];
+            for i in 0..4 {
+                self.weighing[i % 2].take(isa, &mut scores[i * I::LANES..]);
+            }
+            for i in 0..2 {
+                let (even, odd) = (&scores[i * I::LANES..], &scores[(2 + i) * I::LANES..]);
+                if let (Some(even), Some(odd)) = (even.first_chunk(), odd.first_chunk()) {
+                    self.weights.put(self.token, self.pair, i, even, odd);
+                }
+            }
+            self.pair += 1;
+        }
+    }
+}
+
+impl<I: Isa, const SPREAD: bool> Beside for Softmax<'_, I, SPREAD> {
+    #[inline(always)]
+    fn turn(&mut self) {
+        self.due += self.pace;
+        self.take_until((self.due / Self::ONE).min(self.pairs));
+    }
+}
+
+/// Turns the scores of `count` keys into weights, and these into an operand, beside some products. Returns what the contexts so far must be
+/// multiplied by.
+#[inline(always)]
+fn weigh_beside<I: Isa, const SPREAD: bool>(
+    isa: I,
+    (token, registers): (Tiles, &Registers),
+    products: [Option<Product<'_>>; 2],
+    online: &mut Online,
+    scores: &mut [f32],
+    [count, width]: [usize; 2],
+    weights: &mut Right,
+) -> [f32; ROWS] {
+    if width != 2 * I::LANES {
+        for product in products.into_iter().flatten() {
+            registers.multiply(product);
+        }
+        let factors = online.push::<I, SPREAD>(isa, width, &mut scores[..count * width]);
+        weights.fill(token, scores, width, width, count);
+        return factors;
+    }
+    weights.resize(width, count);
+    let pairs = count.div_ceil(2);
+    let scores = &mut scores[..2 * pairs * width];
+    scores[count * width..].fill(f32::NEG_INFINITY);
+    let weighing: [Weighing<I, SPREAD>; 2] = [online.weigh(isa, width, 0, scores), online.weigh(isa, width, I::LANES, scores)];
+    let turns = products.iter().flatten().map(Product::turns).sum::<usize>().max(1);
+    let pace = pairs * Softmax::<I, SPREAD>::ONE / turns;
+    let mut softmax = Softmax { isa, token, weighing, scores, weights, pair: 0, pairs, due: 0, pace };
+    registers.multiply_beside(products, &mut softmax);
+    softmax.take_until(pairs);
+    let mut factors = [1.0; ROWS];
+    for (i, weighing) in softmax.weighing.into_iter().enumerate() {
+        isa.store(online.took(isa, i * I::LANES, weighing), &mut factors[i * I::LANES..]);
+    }
+    factors
+}
+
+/// `scores[j][lane] = sum_c k[j][c] q[lane][c]`
+fn product_of_keys<'a>(keys: &'a Left, step: &Step, tile: &'a QueryTile, scores: &'a mut [f32]) -> Product<'a> {
+    Product {
+        left: keys,
+        first: [step.skipped / MOST_LANES, 0],
+        right: &tile.operand,
+        count: step.keys.len(),
+        out: scores,
+        out_stride: tile.lanes.width,
+        accumulate: false,
+    }
+}
+
+/// `contexts[c][lane] += sum_j weights[j][lane] v[j][c]`
+fn product_of_values<'a>(values: &'a Left, step: &Step, tile: &'a mut QueryTile, weights: &'a Right) -> Product<'a> {
+    let width = tile.lanes.width;
+    Product {
+        left: values,
+        first: [0, step.skipped / TERMS],
+        right: weights,
+        count: tile.contexts.len() / width,
+        out: &mut tile.contexts,
+        out_stride: width,
+        accumulate: true,
+    }
+}
+
+/// Multiplies each lane of `rows [..][width]` with its factor.
+#[inline(always)]
+fn scale_lanes<I: Isa>(isa: I, rows: &mut [f32], width: usize, factors: &[f32; ROWS]) {
+    if factors[..width].iter().all(|&factor| factor == 1.0) {
+        return;
+    }
+    for row in rows.chunks_exact_mut(width) {
+        for lane in (0..width).step_by(I::LANES) {
+            isa.store(isa.mul(isa.load(&row[lane..]), isa.load(&factors[lane..])), &mut row[lane..]);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Tile registers where there are none: see `tiles.rs`.
+
+/// Terms of a sum that a tile instruction adds up.
+pub const TERMS: usize = 32;
+/// Numbers times this must be finite to be rounded to thirds.
+pub const HEADROOM: f32 = 128.0;
+
+/// Proof that the CPU has AMX, which it has not.
+#[derive(Clone, Copy, Debug)]
+pub enum Tiles {}
+
+/// This thread's tile registers.
+#[derive(Debug)]
+pub enum Registers {}
+
+/// The left operand of a product.
+#[derive(Debug, Default)]
+pub struct Left;
+
+/// The right operand of a product.
+#[derive(Debug, Default)]
+pub struct Right;
+
+/// A product in tile registers.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// `[rows][terms]`
+    pub left: &'a Left,
+    /// The first of its rows and terms that take part.
+    pub first: [usize; 2],
+    /// `[terms][columns]`
+    pub right: &'a Right,
+    /// Rows of the result.
+    pub count: usize,
+    /// `[count][columns]`
+    pub out: &'a mut [f32],
+    /// From row to row of the result.
+    pub out_stride: usize,
+    /// Whether to add to what `out` holds, rather than to overwrite it.
+    pub accumulate: bool,
+}
+
+/// What is done beside products in tile registers.
+pub trait Beside {
+    /// Does as much of it as is due.
+    fn turn(&mut self);
+}
+
+impl Tiles {
+    /// Prepares this thread's tile registers.
+    pub fn open(self) -> Registers {
+        match self {}
+    }
+}
+
+impl Left {
+    /// Takes in rows.
+    pub fn fill(&mut self, tiles: Tiles, _rows: &[f32], _row_stride: usize, _count: usize, _terms: usize) {
+        match tiles {}
+    }
+}
+
+impl Right {
+    /// Takes in columns.
+    pub fn fill(&mut self, tiles: Tiles, _columns: &[f32], _stride: usize, _count: usize, _terms: usize) {
+        match tiles {}
+    }
+
+    /// Makes room.
+    pub fn resize(&mut self, _count: usize, _terms: usize) {}
+
+    /// Takes in two terms of some columns.
+    pub fn put(&mut self, tiles: Tiles, _pair: usize, _block: usize, _even: &[f32; 16], _odd: &[f32; 16]) {
+        match tiles {}
+    }
+}
+
+impl Product<'_> {
+    /// How often something else can be done beside it.
+    pub fn turns(&self) -> usize {
+        0
+    }
+}
+
+impl Registers {
+    /// Computes a product.
+    pub fn multiply(&self, _product: Product<'_>) {
+        match *self {}
+    }
+
+    /// Computes products, with something else done beside them.
+    pub fn multiply_beside(&self, _products: [Option<Product<'_>>; 2], _beside: &mut impl Beside) {
+        match *self {}
+    }
+}

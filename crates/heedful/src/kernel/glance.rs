@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::elementary::exp_of_nonpositive;
 use super::tile::{Lanes, MOST_LANES, ROWS};
 use crate::problem::Sequence;
-use crate::simd::Isa;
+use crate::simd::{Isa, Op};
 use crate::softmax::Online;
 
 /// What is wanted.
@@ -74,17 +74,19 @@ impl TileGlance {
         if wanted.top == 0 {
             return;
         }
-        let lowest = wanted.top - 1;
         for (lane, ranks) in (0..width).step_by(I::LANES).zip(self.ranks.chunks_exact_mut(wanted.top)) {
-            let mut threshold = isa.load(&ranks[lowest].scores);
+            let mut watch = Watch::new(isa, ranks);
             for (j, scores) in scores.chunks_exact(width).enumerate() {
-                let score = isa.load(&scores[lane..]);
-                if isa.any(isa.lt(threshold, score)) {
-                    insert(isa, ranks, score, (first_key + j) as u32);
-                    threshold = isa.load(&ranks[lowest].scores);
-                }
+                watch.see(isa, &scores[lane..], first_key + j);
             }
         }
+    }
+
+    /// To see the scores of a tile two vectors wide key by key, if heavy keys are wanted.
+    #[inline(always)]
+    pub fn watch<I: Isa>(&mut self, isa: I, wanted: &Wanted<'_>) -> Option<[Watch<'_, I>; 2]> {
+        let (low, high) = self.ranks.split_at_mut(wanted.top);
+        if wanted.top == 0 { None } else { Some([Watch::new(isa, low), Watch::new(isa, high)]) }
     }
 
     /// Takes in the weights `e^(s - m)` of further keys, `[keys][width]`; `factors` is what all before must be multiplied by.
@@ -163,6 +165,44 @@ impl TileGlance {
                 (found.keys[row * wanted.top + rank], found.weights[row * wanted.top + rank]) = (key, weight);
             }
         }
+    }
+}
+
+/// The ranks of a vector of queries, at least one for each, and the lowest scores among them.
+pub(crate) struct Watch<'a, I: Isa> {
+    ranks: &'a mut [Rank],
+    threshold: I::Vector,
+}
+
+impl<'a, I: Isa> Watch<'a, I> {
+    #[inline(always)]
+    fn new(isa: I, ranks: &'a mut [Rank]) -> Self {
+        let threshold = isa.load(&ranks[ranks.len() - 1].scores);
+        Self { ranks, threshold }
+    }
+
+    /// Takes in the scores of a further key.
+    #[inline(always)]
+    pub fn see(&mut self, isa: I, scores: &[f32], key: usize) {
+        if isa.any(isa.lt(self.threshold, isa.load(scores))) {
+            isa.call(Insert { ranks: self.ranks, scores, key: key as u32 });
+            self.threshold = isa.load(&self.ranks[self.ranks.len() - 1].scores);
+        }
+    }
+}
+
+struct Insert<'a> {
+    ranks: &'a mut [Rank],
+    scores: &'a [f32],
+    key: u32,
+}
+
+impl Op for Insert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        insert(isa, self.ranks, isa.load(self.scores), self.key);
     }
 }
 

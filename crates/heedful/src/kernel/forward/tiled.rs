@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{QueryTile, weigh};
 use crate::Element;
-use crate::kernel::glance::{TileGlance, Wanted};
+use crate::kernel::glance::{TileGlance, Wanted, Watch};
 use crate::kernel::score::{adjust, classify, hides, multiply};
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
 use crate::plan::Tile;
@@ -123,13 +123,13 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
             adjust(isa, problem, sequence, lanes, keys.clone(), step.kind, &mut scores[..count * width], bent);
             let (tile_unit, products) = ((token, registers), [contexts, next]);
             let factors = if let Some((wanted, glances)) = &mut glances {
-                let glance = &mut glances[step.tile];
-                glance.see_scores(isa, wanted, width, keys.start, &scores[..count * width]);
-                let factors = weigh_beside::<I, true>(isa, tile_unit, products, online, scores, [count, width], weights);
+                let (wanted, glance) = (*wanted, &mut glances[step.tile]);
+                let looking = Some((wanted, &mut *glance, keys.start));
+                let factors = weigh_beside::<I, true>(isa, tile_unit, products, online, scores, [count, width], weights, looking);
                 glance.see_weights(isa, wanted, sequence, lanes, keys, &scores[..count * width], &factors);
                 factors
             } else {
-                weigh_beside::<I, false>(isa, tile_unit, products, online, scores, [count, width], weights)
+                weigh_beside::<I, false>(isa, tile_unit, products, online, scores, [count, width], weights, None)
             };
             scale_lanes(isa, own_contexts, width, &factors);
             swap(&mut scores, &mut next_scores);
@@ -180,6 +180,9 @@ struct Softmax<'a, I: Isa, const SPREAD: bool> {
     isa: I,
     token: Tiles,
     weighing: [Weighing<I, SPREAD>; 2],
+    /// With `SPREAD`, those who see the scores before.
+    watches: Option<[Watch<'a, I>; 2]>,
+    first_key: usize,
     /// `[keys][2 LANES]`
     scores: &'a mut [f32],
     weights: &'a mut Right,
@@ -200,7 +203,11 @@ impl<I: Isa, const SPREAD: bool> Softmax<'_, I, SPREAD> {
         while self.pair < end {
             let scores = &mut self.scores[self.pair * 4 * I::LANES..][..4 * I::LANES];
             for i in 0..4 {
-                self.weighing[i % 2].take(isa, &mut scores[i * I::LANES..]);
+                let scores = &mut scores[i * I::LANES..];
+                if SPREAD && let Some(watches) = &mut self.watches {
+                    watches[i % 2].see(isa, scores, self.first_key + 2 * self.pair + i / 2);
+                }
+                self.weighing[i % 2].take(isa, scores);
             }
             for i in 0..2 {
                 let (even, odd) = (&scores[i * I::LANES..], &scores[(2 + i) * I::LANES..]);
@@ -221,8 +228,8 @@ impl<I: Isa, const SPREAD: bool> Beside for Softmax<'_, I, SPREAD> {
     }
 }
 
-/// Turns the scores of `count` keys into weights, and these into an operand, beside some products. Returns what the contexts so far must be
-/// multiplied by.
+/// Turns the scores of `count` keys into weights, and these into an operand, beside some products, while somebody may be looking at the scores from a
+/// first key on. Returns what the contexts so far must be multiplied by.
 #[inline(always)]
 fn weigh_beside<I: Isa, const SPREAD: bool>(
     isa: I,
@@ -232,10 +239,14 @@ fn weigh_beside<I: Isa, const SPREAD: bool>(
     scores: &mut [f32],
     [count, width]: [usize; 2],
     weights: &mut Right,
+    looking: Option<(&Wanted<'_>, &mut TileGlance, usize)>,
 ) -> [f32; ROWS] {
     if width != 2 * I::LANES {
         for product in products.into_iter().flatten() {
             registers.multiply(product);
+        }
+        if let Some((wanted, glance, first_key)) = looking {
+            glance.see_scores(isa, wanted, width, first_key, &scores[..count * width]);
         }
         let factors = online.push::<I, SPREAD>(isa, width, &mut scores[..count * width]);
         weights.fill(token, scores, width, width, count);
@@ -248,7 +259,9 @@ fn weigh_beside<I: Isa, const SPREAD: bool>(
     let weighing: [Weighing<I, SPREAD>; 2] = [online.weigh(isa, width, 0, scores), online.weigh(isa, width, I::LANES, scores)];
     let turns = products.iter().flatten().map(Product::turns).sum::<usize>().max(1);
     let pace = pairs * Softmax::<I, SPREAD>::ONE / turns;
-    let mut softmax = Softmax { isa, token, weighing, scores, weights, pair: 0, pairs, due: 0, pace };
+    let first_key = looking.as_ref().map_or(0, |(.., first_key)| *first_key);
+    let watches = looking.and_then(|(wanted, glance, _)| glance.watch(isa, wanted));
+    let mut softmax = Softmax { isa, token, weighing, watches, first_key, scores, weights, pair: 0, pairs, due: 0, pace };
     registers.multiply_beside(products, &mut softmax);
     softmax.take_until(pairs);
     let mut factors = [1.0; ROWS];

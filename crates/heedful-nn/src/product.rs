@@ -74,11 +74,12 @@ impl Matrix<'_> {
         // 0 times what is no longer finite is NaN. Several sums side by side, for the sake of latency.
         let (zero, headroom) = (isa.splat(0.0), isa.splat(tiles::HEADROOM));
         let mut sums = [zero; 4];
-        for row in matrix.data.chunks(matrix.row_stride.max(1)).take(matrix.rows) {
-            for (i, x) in row[..whole].chunks_exact(I::LANES).enumerate() {
-                sums[i % 4] = isa.fma(isa.mul(isa.load(x), headroom), zero, sums[i % 4]);
+        for i in 0..matrix.rows {
+            let row = &matrix.data[i * matrix.row_stride..][..matrix.columns];
+            for (n, x) in row[..whole].chunks_exact(I::LANES).enumerate() {
+                sums[n % 4] = isa.fma(isa.mul(isa.load(x), headroom), zero, sums[n % 4]);
             }
-            let rest = isa.load_partial(&row[whole..matrix.columns], 0.0);
+            let rest = isa.load_partial(&row[whole..], 0.0);
             sums[3] = isa.fma(isa.mul(rest, headroom), zero, sums[3]);
         }
         let sum = isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3]));
@@ -425,6 +426,11 @@ mod tests {
         let mut out = vec![0.0; ROWS * row.len()];
         product(&mut out, Matrix::new(&column, ROWS, 1), Matrix::new(&row, 1, row.len()));
         assert_eq!(out, vec![6.0; ROWS * row.len()]);
+        // And the transpose of a column, whose terms do.
+        let (column, matrix) = ([2.0; 40], [3.0; 40 * 33]);
+        let mut out = vec![0.0; 33];
+        gradient_product(&mut out, Matrix::new(&column, 40, 1).t(), Matrix::new(&matrix, 40, 33));
+        assert_eq!(out, vec![240.0; 33]);
     }
 
     proptest! {

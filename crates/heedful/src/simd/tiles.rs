@@ -42,7 +42,8 @@ impl Tiles {
         FOUND.get_or_init(|| super::Avx512::detect() && has_instructions() && is_permitted()).then_some(Self(()))
     }
 
-    /// Prepares this thread's tile registers, until the guard is dropped.
+    /// Prepares this thread's tile registers, until the guard is dropped. One guard at a time: the first of two to be dropped would put them out of use
+    /// for the other, whose next product would end the process with an illegal instruction.
     #[inline]
     pub fn open(self) -> Registers {
         #[repr(C, align(64))]
@@ -291,7 +292,8 @@ macro_rules! multiply {
 
 /// What is done beside products in tile registers.
 pub trait Beside {
-    /// Does as much of it as is due. To be marked `#[inline(always)]`, so that it is compiled with the tier's instructions.
+    /// Does as much of it as is due, which must not be a product in tile registers. To be marked `#[inline(always)]`, so that it is compiled with
+    /// the tier's instructions.
     fn turn(&mut self);
 }
 
@@ -550,7 +552,7 @@ mod tests {
                 let start = if accumulate { f64::from(before) } else { 0.0 };
                 let sum = start + products.clone().sum::<f64>();
                 let size = start.abs() + products.map(f64::abs).sum::<f64>();
-                // That of multiply-adds may be `terms / 2^24`; four roundings and what is left out are a few.
+                // That of multiply-adds may be `terms / 2^24`.
                 prop_assert!((f64::from(*out) - sum).abs() <= size * 4.0 * f64::from(f32::EPSILON), "{out} for {sum} of {size}");
             }
         }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::glance::{Found, TileGlance, Wanted};
 use super::lanes::{Scale, elementwise};
 use super::score::{classify, hides, score};
+use super::steps::tiles_pay;
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, transpose_rows, write_row};
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
@@ -117,7 +118,7 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
         let Scratch { tiles, glances, scores, bent, k, v, tiled, rows: context_rows } = self.scratch;
         let (band, [dim, value_dim]) = (&sequence.band, problem.dims());
         let value_width = padded(value_dim);
-        let registers = isa.tiles().filter(|_| tiled::pays(problem, sequence)).map(|tiles| (tiles, tiles.open()));
+        let registers = isa.tiles().filter(|_| tiles_pay(problem, sequence)).map(|tiles| (tiles, tiles.open()));
         tiles.resize_with(tiles.len().max(rows.len().div_ceil(ROWS)), QueryTile::default);
         let tiles = &mut tiles[..rows.len().div_ceil(ROWS)];
         for (tile, first) in tiles.iter_mut().zip(rows.clone().step_by(ROWS)) {

@@ -15,4 +15,5 @@ pub(crate) mod lens;
 pub(crate) mod score;
 pub(crate) mod short;
 pub mod slice;
+pub(crate) mod steps;
 pub(crate) mod tile;

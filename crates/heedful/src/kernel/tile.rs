@@ -303,6 +303,12 @@ impl<'a> Rows<'a> {
     /// of them.
     #[inline(always)]
     pub fn are_ordinary<I: Isa>(self, isa: I, count: usize, width: usize) -> bool {
+        self.are_finite_times(isa, HEADROOM, count, width)
+    }
+
+    /// Whether the first `count` rows hold no NaN and nothing that `factor` makes infinite; see [`are_ordinary`](Self::are_ordinary).
+    #[inline(always)]
+    pub fn are_finite_times<I: Isa>(self, isa: I, factor: f32, count: usize, width: usize) -> bool {
         if width == 0 {
             return true;
         }
@@ -311,7 +317,7 @@ impl<'a> Rows<'a> {
         for j in 0..count {
             let row = &self.data[j * self.stride..][..width];
             for (i, x) in row.chunks_exact(I::LANES).enumerate() {
-                sums[i % 4] = isa.fma(isa.mul(isa.load(x), isa.splat(HEADROOM)), isa.splat(0.0), sums[i % 4]);
+                sums[i % 4] = isa.fma(isa.mul(isa.load(x), isa.splat(factor)), isa.splat(0.0), sums[i % 4]);
             }
         }
         let sum = isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3]));

@@ -1,5 +1,7 @@
 //! Tile registers where there are none: see `tiles.rs`.
 
+use std::ops::Range;
+
 /// Terms of a sum that a tile instruction adds up.
 pub const TERMS: usize = 32;
 /// Numbers times this must be finite to be rounded to thirds.
@@ -58,6 +60,17 @@ impl Left {
     pub fn fill(&mut self, tiles: Tiles, _rows: &[f32], _row_stride: usize, _count: usize, _terms: usize) {
         match tiles {}
     }
+
+    /// Makes room.
+    pub fn resize(&mut self, _count: usize, _terms: usize) {}
+
+    /// Takes in some terms of a row.
+    pub fn put(&mut self, tiles: Tiles, _row: usize, _block: usize, _even: &[f32; 16], _odd: &[f32; 16]) {
+        match tiles {}
+    }
+
+    /// Lets some terms be 0.
+    pub fn clear(&mut self, _rows: Range<usize>, _block: usize) {}
 }
 
 impl Right {
@@ -89,7 +102,7 @@ impl Registers {
     }
 
     /// Computes products, with something else done beside them.
-    pub fn multiply_beside(&self, _products: [Option<Product<'_>>; 2], _beside: &mut impl Beside) {
+    pub fn multiply_beside<const N: usize>(&self, _products: [Option<Product<'_>>; N], _beside: &mut impl Beside) {
         match *self {}
     }
 }

@@ -14,6 +14,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Rows of a tile of any operand, and columns of one of the result.
@@ -127,6 +128,30 @@ impl Left {
         // SAFETY: the token; and each row is as long as asserted.
         unsafe { fill_left(&mut self.0, rows, row_stride, count, terms) };
     }
+
+    /// Makes room for `count` rows of `terms` terms, which are to be [put](Self::put) into it; what they are is left open.
+    #[inline]
+    pub fn resize(&mut self, count: usize, terms: usize) {
+        self.0.resize(count, terms);
+    }
+
+    /// Takes in 32 terms of a row from term `32 block` on: the even ones and the odd ones.
+    #[inline(always)]
+    pub fn put(&mut self, _: Tiles, row: usize, block: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
+        let tiles = &mut self.0.tiles[row / SIDE * self.0.depth + block];
+        // SAFETY: the token.
+        unsafe { put(tiles, row % SIDE, even, odd) };
+    }
+
+    /// Lets 32 terms of some rows be 0, from term `32 block` on.
+    #[inline]
+    pub fn clear(&mut self, rows: Range<usize>, block: usize) {
+        for row in rows {
+            for third in &mut self.0.tiles[row / SIDE * self.0.depth + block] {
+                third.0[row % SIDE * TERMS..][..TERMS].fill(0);
+            }
+        }
+    }
 }
 
 impl Right {
@@ -169,15 +194,25 @@ impl Right {
     #[inline(always)]
     pub fn put(&mut self, _: Tiles, pair: usize, block: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
         let tiles = &mut self.0.tiles[block * self.0.depth + pair / SIDE];
-        // SAFETY: the token; 16 numbers are readable, and row `pair % 16` of 16 of a tile, 64 bytes, is writable.
-        unsafe {
-            let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
-            let (even, odd) = (thirds(_mm512_loadu_ps(even.as_ptr())), thirds(_mm512_loadu_ps(odd.as_ptr())));
-            for third in 0..3 {
-                // `even >> 16 | odd & upper`: the last third of a number close to the smallest has bits in its lower half.
-                let pairs = _mm512_ternarylogic_epi32::<0xf8>(_mm512_srli_epi32::<16>(even[third]), odd[third], upper);
-                _mm512_store_si512(tiles[third].0.as_mut_ptr().add(pair % SIDE * TERMS).cast(), pairs);
-            }
+        // SAFETY: the token.
+        unsafe { put(tiles, pair % SIDE, even, odd) };
+    }
+}
+
+/// Writes row `row` of 16 of a block: numbers in turn from `even` and `odd`.
+///
+/// # Safety
+/// AVX-512 F.
+#[inline(always)]
+unsafe fn put(tiles: &mut [Tile; 3], row: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
+    // SAFETY: the caller's promise; 16 numbers are readable, and a row of a tile, 64 bytes, is writable.
+    unsafe {
+        let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+        let (even, odd) = (thirds(_mm512_loadu_ps(even.as_ptr())), thirds(_mm512_loadu_ps(odd.as_ptr())));
+        for third in 0..3 {
+            // `even >> 16 | odd & upper`: the last third of a number close to the smallest has bits in its lower half.
+            let pairs = _mm512_ternarylogic_epi32::<0xf8>(_mm512_srli_epi32::<16>(even[third]), odd[third], upper);
+            _mm512_store_si512(tiles[third].0[row * TERMS..][..TERMS].as_mut_ptr().cast(), pairs);
         }
     }
 }
@@ -309,7 +344,7 @@ impl Registers {
     /// # Panics
     /// If the operands or the result are too small.
     pub fn multiply(&self, product: Product<'_>) {
-        self.multiply_beside([Some(product), None], &mut ());
+        self.multiply_beside([Some(product)], &mut ());
     }
 
     /// Computes products, with something else done `beside` them: [`turns`](Product::turns) times for each, in which the tile unit is busy for some
@@ -319,7 +354,7 @@ impl Registers {
     /// # Panics
     /// If the operands or the result are too small.
     #[inline(always)]
-    pub fn multiply_beside(&self, products: [Option<Product<'_>>; 2], beside: &mut impl Beside) {
+    pub fn multiply_beside<const N: usize>(&self, products: [Option<Product<'_>>; N], beside: &mut impl Beside) {
         for mut product in products.into_iter().flatten() {
             let depth = product.check();
             for column in (0..product.width()).step_by(2 * SIDE) {

@@ -11,21 +11,14 @@ use std::ops::Range;
 use super::{QueryTile, weigh};
 use crate::Element;
 use crate::kernel::glance::{TileGlance, Wanted, Watch};
-use crate::kernel::score::{adjust, classify, hides, multiply};
+use crate::kernel::score::{adjust, hides, multiply};
+use crate::kernel::steps::{Pace, Step, plan};
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
-use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::buffer::Buffer;
 use crate::simd::tiles::{Beside, Left, Product, Registers, Right, TERMS};
 use crate::simd::{Isa, Tiles};
 use crate::softmax::{Online, Weighing};
-
-/// Whether a sequence has enough to do for tile registers, which want keys and values laid out for them. Values may be missing, where only the
-/// weights are looked at.
-pub(super) fn pays<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequence: &Sequence) -> bool {
-    let [dim, value_dim] = problem.dims();
-    dim >= MOST_LANES && (value_dim >= MOST_LANES || value_dim == 0) && problem.group() * sequence.queries.len() >= 2 * ROWS
-}
 
 /// Buffers that one block leaves to the next.
 #[derive(Debug, Default)]
@@ -39,16 +32,6 @@ pub(super) struct Scratch {
     /// Scores of every second tile; the others have a buffer already.
     scores: Buffer,
     steps: Vec<Step>,
-}
-
-/// What a tile of queries has to do with a block of keys.
-#[derive(Debug)]
-struct Step {
-    tile: usize,
-    keys: Range<usize>,
-    /// Keys of the block before these.
-    skipped: usize,
-    kind: Tile,
 }
 
 /// Some keys of a sequence and their values.
@@ -76,17 +59,7 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
     ) {
         let Self { problem, sequence, .. } = *self;
         let Scratch { keys, values, transposed, weights: [even_weights, odd_weights], scores: odd_scores, steps } = scratch;
-        steps.clear();
-        for (tile, QueryTile { lanes, .. }) in tiles.iter().enumerate() {
-            let reach = sequence.band.reach(lanes.queries());
-            let skipped = reach.start.saturating_sub(self.keys.start);
-            let skipped = skipped - skipped % TERMS;
-            let keys = self.keys.start + skipped..self.keys.end.min(reach.end);
-            let kind = classify(problem, sequence, lanes, keys.clone());
-            if kind != Tile::Empty {
-                steps.push(Step { tile, keys, skipped, kind });
-            }
-        }
+        plan(steps, problem, sequence, self.keys.clone(), TERMS, tiles.iter().map(|tile| &tile.lanes));
         let [dim, value_dim] = problem.dims();
         let (count, value_width) = (self.keys.len(), padded(value_dim));
         let is_ordinary = self.k.are_ordinary(isa, count, padded(dim))
@@ -186,17 +159,12 @@ struct Softmax<'a, I: Isa, const SPREAD: bool> {
     /// `[keys][2 LANES]`
     scores: &'a mut [f32],
     weights: &'a mut Right,
-    /// The next two keys, and after the last.
+    /// The next two keys.
     pair: usize,
-    pairs: usize,
-    /// Pairs that are due, and are to be in each turn, times [`Self::ONE`].
-    due: usize,
-    pace: usize,
+    pace: Pace,
 }
 
 impl<I: Isa, const SPREAD: bool> Softmax<'_, I, SPREAD> {
-    const ONE: usize = 1 << 16;
-
     #[inline(always)]
     fn take_until(&mut self, end: usize) {
         let isa = self.isa;
@@ -223,8 +191,8 @@ impl<I: Isa, const SPREAD: bool> Softmax<'_, I, SPREAD> {
 impl<I: Isa, const SPREAD: bool> Beside for Softmax<'_, I, SPREAD> {
     #[inline(always)]
     fn turn(&mut self) {
-        self.due += self.pace;
-        self.take_until((self.due / Self::ONE).min(self.pairs));
+        let end = self.pace.next();
+        self.take_until(end);
     }
 }
 
@@ -257,11 +225,10 @@ fn weigh_beside<I: Isa, const SPREAD: bool>(
     let scores = &mut scores[..2 * pairs * width];
     scores[count * width..].fill(f32::NEG_INFINITY);
     let weighing: [Weighing<I, SPREAD>; 2] = [online.weigh(isa, width, 0, scores), online.weigh(isa, width, I::LANES, scores)];
-    let turns = products.iter().flatten().map(Product::turns).sum::<usize>().max(1);
-    let pace = pairs * Softmax::<I, SPREAD>::ONE / turns;
+    let pace = Pace::new(pairs, &products);
     let first_key = looking.as_ref().map_or(0, |(.., first_key)| *first_key);
     let watches = looking.and_then(|(wanted, glance, _)| glance.watch(isa, wanted));
-    let mut softmax = Softmax { isa, token, weighing, watches, first_key, scores, weights, pair: 0, pairs, due: 0, pace };
+    let mut softmax = Softmax { isa, token, weighing, watches, first_key, scores, weights, pair: 0, pace };
     registers.multiply_beside(products, &mut softmax);
     softmax.take_until(pairs);
     let mut factors = [1.0; ROWS];

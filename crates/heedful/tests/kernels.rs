@@ -129,6 +129,44 @@ fn what_is_not_finite_stays_where_it_belongs_on_every_tier() {
                     assert!(if bad.is_nan() { out.is_nan() } else { *out > 1e30 }, "{tier}, {bad}: out[{i}] = {out}");
                 }
             }
+            // Queries before it do not see it.
+            let d_out = numbers(5, len * 32);
+            let [[d_q, ..], [expected, ..]] = [&spoilt, &clean].map(|call| call.backward(&options, &d_out));
+            for (i, (d, expected)) in d_q.iter().zip(expected).take(place * 32).enumerate() {
+                assert!((d - expected).abs() < 1e-5, "{tier}, {bad}: d_q[{i}] = {d}, not {expected}");
+            }
+        }
+    }
+}
+
+/// Where a key has all the weight, its score has no gradient, however large the key is: what flows back through the weight and what flows back
+/// through the context are the same sum.
+#[test]
+fn a_weight_of_one_has_no_gradient_on_every_tier() {
+    let mut call = Call::new([1, 1], [200, 200], [64, 48]);
+    call.k.iter_mut().for_each(|k| *k *= 1e3);
+    let d_out = numbers(5, 200 * 48);
+    for tier in available_tiers() {
+        let [d_q, ..] = call.backward(&Options::new().tier(tier).causal(Diagonal::TopLeft), &d_out);
+        assert_eq!(d_q[..64], [0.0; 64], "{tier}");
+    }
+}
+
+/// Gradients of a loss that is scaled up or down by far are those of the loss, scaled: where tile registers do not take the numbers, vectors do.
+#[test]
+fn gradients_of_any_size_are_in_proportion_on_every_tier() {
+    let call = Call::new([2, 1], [150, 170], [32, 48]);
+    let d_out = numbers(5, 2 * 150 * 48);
+    for tier in available_tiers() {
+        let options = Options::new().tier(tier).causal(Diagonal::BottomRight);
+        let expected = call.backward(&options, &d_out);
+        for factor in [1e-20, 1e12, 1e20, 1e30] {
+            let scaled: Vec<f32> = d_out.iter().map(|d| d * factor).collect();
+            for (got, expected) in call.backward(&options, &scaled).iter().zip(&expected) {
+                for (got, expected) in got.iter().zip(expected) {
+                    assert!((got / factor - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{tier}, {factor}: {got} for {expected}");
+                }
+            }
         }
     }
 }

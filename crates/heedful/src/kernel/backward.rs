@@ -23,7 +23,7 @@ use crate::{Element, QkvMut, View, ViewMut};
 /// Rows of queries that go through the keys together, so that keys, values and their gradients pass by once for all of them.
 const BLOCK: usize = 4 * ROWS;
 /// The same in tile registers, where laying out keys and values shows.
-const TILED_BLOCK: usize = 8 * ROWS;
+const TILED_BLOCK: usize = 16 * ROWS;
 
 /// Numbers that are held for the gradients of keys and values: 8 MiB. Further keys wait for their turn, in a segment of their own.
 const SEGMENT: usize = 1 << 21;

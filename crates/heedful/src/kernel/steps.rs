@@ -1,4 +1,4 @@
-//! What tiles of queries have to do with a block of keys, and how far it is along.
+//! What tiles of queries have to do with a block of keys.
 
 use std::ops::Range;
 
@@ -7,7 +7,6 @@ use super::tile::{Lanes, MOST_LANES, ROWS};
 use crate::Element;
 use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
-use crate::simd::tiles::Product;
 
 /// Whether a sequence has enough to do for tile registers, which want keys and values laid out for them. Values may be missing, where only the
 /// weights are looked at.
@@ -47,32 +46,5 @@ pub(super) fn plan<'a, Q: Element, K: Element>(
         if kind != Tile::Empty {
             steps.push(Step { tile, keys, skipped, kind });
         }
-    }
-}
-
-/// How far something should be that is done beside products.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    parts: usize,
-    /// Parts that are due, and those that become so in a turn, times [`Self::ONE`].
-    due: usize,
-    more: usize,
-}
-
-impl Pace {
-    const ONE: usize = 1 << 16;
-
-    /// For as many parts as are to be done beside some products.
-    #[inline(always)]
-    pub fn new(parts: usize, products: &[Option<Product<'_>>]) -> Self {
-        let turns = products.iter().flatten().map(Product::turns).sum::<usize>().max(1);
-        Self { parts, due: 0, more: parts * Self::ONE / turns }
-    }
-
-    /// How many parts should be done after a further turn.
-    #[inline(always)]
-    pub fn next(&mut self) -> usize {
-        self.due += self.more;
-        (self.due / Self::ONE).min(self.parts)
     }
 }

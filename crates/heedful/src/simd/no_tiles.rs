@@ -4,6 +4,8 @@ use std::ops::Range;
 
 /// Terms of a sum that a tile instruction adds up.
 pub const TERMS: usize = 32;
+/// Turns while sums take in so many terms.
+pub const PHASES: usize = 6;
 /// Numbers times this must be finite to be rounded to thirds.
 pub const HEADROOM: f32 = 128.0;
 
@@ -14,6 +16,10 @@ pub enum Tiles {}
 /// This thread's tile registers.
 #[derive(Debug)]
 pub enum Registers {}
+
+/// Numbers in thirds.
+#[derive(Clone, Copy, Debug)]
+pub enum Split {}
 
 /// The left operand of a product.
 #[derive(Debug, Default)]
@@ -44,11 +50,16 @@ pub struct Product<'a> {
 
 /// What is done beside products in tile registers.
 pub trait Beside {
-    /// Does as much of it as is due.
-    fn turn(&mut self);
+    /// Does a part of it.
+    fn turn(&mut self, phase: usize);
 }
 
 impl Tiles {
+    /// Splits numbers into thirds.
+    pub fn split(self, _numbers: &[f32; 16]) -> Split {
+        match self {}
+    }
+
     /// Prepares this thread's tile registers.
     pub fn open(self) -> Registers {
         match self {}
@@ -65,8 +76,8 @@ impl Left {
     pub fn resize(&mut self, _count: usize, _terms: usize) {}
 
     /// Takes in some terms of a row.
-    pub fn put(&mut self, tiles: Tiles, _row: usize, _block: usize, _even: &[f32; 16], _odd: &[f32; 16]) {
-        match tiles {}
+    pub fn put(&mut self, _row: usize, _block: usize, even: Split, _odd: Split) {
+        match even {}
     }
 
     /// Lets some terms be 0.
@@ -83,15 +94,8 @@ impl Right {
     pub fn resize(&mut self, _count: usize, _terms: usize) {}
 
     /// Takes in two terms of some columns.
-    pub fn put(&mut self, tiles: Tiles, _pair: usize, _block: usize, _even: &[f32; 16], _odd: &[f32; 16]) {
-        match tiles {}
-    }
-}
-
-impl Product<'_> {
-    /// How often something else can be done beside it.
-    pub fn turns(&self) -> usize {
-        0
+    pub fn put(&mut self, _pair: usize, _block: usize, even: Split, _odd: Split) {
+        match even {}
     }
 }
 

@@ -43,6 +43,13 @@ impl Tiles {
         FOUND.get_or_init(|| super::Avx512::detect() && has_instructions() && is_permitted()).then_some(Self(()))
     }
 
+    /// Splits numbers into thirds.
+    #[inline(always)]
+    pub fn split(self, numbers: &[f32; SIDE]) -> Split {
+        // SAFETY: the token; 16 numbers are readable.
+        Split(unsafe { thirds(_mm512_loadu_ps(numbers.as_ptr())) })
+    }
+
     /// Prepares this thread's tile registers, until the guard is dropped. One guard at a time: the first of two to be dropped would put them out of use
     /// for the other, whose next product would end the process with an illegal instruction.
     #[inline]
@@ -96,6 +103,10 @@ fn is_permitted() -> bool {
     false
 }
 
+/// 16 numbers in thirds, which operands are [put](Left::put) together from.
+#[derive(Clone, Copy, Debug)]
+pub struct Split([__m512i; 3]);
+
 /// A matrix in thirds, in blocks of 16 rows (or columns) and 32 terms: `[blocks][depth]`.
 #[derive(Debug, Default)]
 struct Thirds {
@@ -137,10 +148,8 @@ impl Left {
 
     /// Takes in 32 terms of a row from term `32 block` on: the even ones and the odd ones.
     #[inline(always)]
-    pub fn put(&mut self, _: Tiles, row: usize, block: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
-        let tiles = &mut self.0.tiles[row / SIDE * self.0.depth + block];
-        // SAFETY: the token.
-        unsafe { put(tiles, row % SIDE, even, odd) };
+    pub fn put(&mut self, row: usize, block: usize, even: Split, odd: Split) {
+        put(&mut self.0.tiles[row / SIDE * self.0.depth + block], row % SIDE, even, odd);
     }
 
     /// Lets 32 terms of some rows be 0, from term `32 block` on.
@@ -168,7 +177,7 @@ impl Right {
                     Some(odd) if 2 * pair + 1 < terms => odd.first_chunk().expect("16 columns"),
                     _ => &[0.0; SIDE],
                 };
-                self.put(tiles, pair, block, even, odd);
+                self.put(pair, block, tiles.split(even), tiles.split(odd));
             }
         }
     }
@@ -192,27 +201,22 @@ impl Right {
 
     /// Takes in terms `2 pair` and `2 pair + 1` of the 16 columns from `16 block` on.
     #[inline(always)]
-    pub fn put(&mut self, _: Tiles, pair: usize, block: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
-        let tiles = &mut self.0.tiles[block * self.0.depth + pair / SIDE];
-        // SAFETY: the token.
-        unsafe { put(tiles, pair % SIDE, even, odd) };
+    pub fn put(&mut self, pair: usize, block: usize, even: Split, odd: Split) {
+        put(&mut self.0.tiles[block * self.0.depth + pair / SIDE], pair % SIDE, even, odd);
     }
 }
 
 /// Writes row `row` of 16 of a block: numbers in turn from `even` and `odd`.
-///
-/// # Safety
-/// AVX-512 F.
 #[inline(always)]
-unsafe fn put(tiles: &mut [Tile; 3], row: usize, even: &[f32; SIDE], odd: &[f32; SIDE]) {
-    // SAFETY: the caller's promise; 16 numbers are readable, and a row of a tile, 64 bytes, is writable.
-    unsafe {
-        let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
-        let (even, odd) = (thirds(_mm512_loadu_ps(even.as_ptr())), thirds(_mm512_loadu_ps(odd.as_ptr())));
-        for third in 0..3 {
+fn put(tiles: &mut [Tile; 3], row: usize, Split(even): Split, Split(odd): Split) {
+    for third in 0..3 {
+        let to = tiles[third].0[row * TERMS..][..TERMS].as_mut_ptr();
+        // SAFETY: a `Split` is proof of the instructions; a row of a tile, 64 bytes on a line of the cache, is writable.
+        unsafe {
             // `even >> 16 | odd & upper`: the last third of a number close to the smallest has bits in its lower half.
+            let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
             let pairs = _mm512_ternarylogic_epi32::<0xf8>(_mm512_srli_epi32::<16>(even[third]), odd[third], upper);
-            _mm512_store_si512(tiles[third].0[row * TERMS..][..TERMS].as_mut_ptr().cast(), pairs);
+            _mm512_store_si512(to.cast(), pairs);
         }
     }
 }
@@ -326,16 +330,22 @@ macro_rules! multiply {
 }
 
 /// What is done beside products in tile registers.
+///
+/// The tile unit and the vectors work at the same time only if both find their next instructions within the few dozen that the CPU looks ahead:
+/// a turn should be short, some 60 instructions, and without branches that depend on data. To be marked `#[inline(always)]`, so that it is compiled
+/// with the tier's instructions.
 pub trait Beside {
-    /// Does as much of it as is due, which must not be a product in tile registers. To be marked `#[inline(always)]`, so that it is compiled with
-    /// the tier's instructions.
-    fn turn(&mut self);
+    /// Does the part of it that belongs to `phase`, a constant that goes from 0 to [`PHASES`] over and over. It must not be a product in tile registers.
+    fn turn(&mut self, phase: usize);
 }
+
+/// Turns while a block of 32 x 32 sums takes in 32 terms. In each of them the tile unit is busy for 64 cycles.
+pub const PHASES: usize = 6;
 
 /// Nothing.
 impl Beside for () {
     #[inline(always)]
-    fn turn(&mut self) {}
+    fn turn(&mut self, _: usize) {}
 }
 
 impl Registers {
@@ -347,9 +357,8 @@ impl Registers {
         self.multiply_beside([Some(product)], &mut ());
     }
 
-    /// Computes products, with something else done `beside` them: [`turns`](Product::turns) times for each, in which the tile unit is busy for some
-    /// 128 cycles. Blocks of 32 x 32 sums are taken one after the other in four registers; of the others, two hold a third of the left operand
-    /// and two one of the right. Each sum is taken in the same order wherever it lies.
+    /// Computes products, with something else done `beside` them. Blocks of 32 x 32 sums are taken one after the other in four registers; of the
+    /// others, two hold a third of the left operand and two one of the right. Each sum is taken in the same order wherever it lies.
     ///
     /// # Panics
     /// If the operands or the result are too small.
@@ -384,29 +393,32 @@ impl Registers {
                                 ],
                                 a0 = in(reg) a0, a1 = in(reg) a1, b0 = in(reg) b0, b1 = in(reg) b1,
                             );
+                            beside.turn(0);
                             multiply!(
                                 ["tileloadd tmm4, [{a0} + {row} + 1024]", "tileloadd tmm5, [{a1} + {row} + 1024]"],
                                 a0 = in(reg) a0, a1 = in(reg) a1,
                             );
-                            beside.turn();
+                            beside.turn(1);
                             multiply!(
                                 ["tileloadd tmm6, [{b0} + {row} + 1024]", "tileloadd tmm7, [{b1} + {row} + 1024]"],
                                 b0 = in(reg) b0, b1 = in(reg) b1,
                             );
+                            beside.turn(2);
                             multiply!(
                                 ["tileloadd tmm4, [{a0} + {row}]", "tileloadd tmm5, [{a1} + {row}]"],
                                 a0 = in(reg) a0, a1 = in(reg) a1,
                             );
-                            beside.turn();
+                            beside.turn(3);
                             multiply!(
                                 ["tileloadd tmm6, [{b0} + {row} + 2048]", "tileloadd tmm7, [{b1} + {row} + 2048]"],
                                 b0 = in(reg) b0, b1 = in(reg) b1,
                             );
+                            beside.turn(4);
                             multiply!(
                                 ["tileloadd tmm6, [{b0} + {row}]", "tileloadd tmm7, [{b1} + {row}]"],
                                 b0 = in(reg) b0, b1 = in(reg) b1,
                             );
-                            beside.turn();
+                            beside.turn(5);
                             (a, b) = (a.map(|a| a.wrapping_add(1)), b.map(|b| b.wrapping_add(1)));
                         }
                         store(c, stride);
@@ -436,11 +448,6 @@ impl Registers {
 }
 
 impl Product<'_> {
-    /// How often something else can be done beside it.
-    pub fn turns(&self) -> usize {
-        3 * self.count.div_ceil(2 * SIDE) * self.width().div_ceil(2 * SIDE) * self.right.0.depth
-    }
-
     /// Columns of the result.
     #[inline(always)]
     fn width(&self) -> usize {

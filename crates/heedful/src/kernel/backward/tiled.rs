@@ -11,10 +11,10 @@ use super::{Block, QueryTile, slope_of_softcap};
 use crate::Element;
 use crate::kernel::elementary::exp_of_nonpositive;
 use crate::kernel::score::adjust;
-use crate::kernel::steps::{Pace, Step};
+use crate::kernel::steps::Step;
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
 use crate::simd::buffer::Buffer;
-use crate::simd::tiles::{Beside, Left, Product, Registers, Right, TERMS};
+use crate::simd::tiles::{Beside, Left, PHASES, Product, Registers, Right, TERMS};
 use crate::simd::{Isa, Tiles};
 
 /// Tiles of queries over which gradients of keys and values are added up at once.
@@ -73,13 +73,13 @@ impl Scratch {
     ) {
         for tile in &mut *tiles {
             let QueryTile { lanes, queries, query_rows, d_contexts, contexts, operands, is_ordinary, delta, .. } = tile;
-            let are_ordinary = |rows: &[f32], count: usize, width: usize| {
-                Rows { data: rows, stride: width, column_stride: 1 }.are_finite_times(isa, HEADROOM, count, width)
-            };
-            *is_ordinary = are_ordinary(queries, dim, ROWS)
-                && are_ordinary(query_rows, lanes.count, padded(dim))
-                && are_ordinary(d_contexts, value_dim, ROWS)
-                && are_ordinary(contexts, value_dim, ROWS);
+            *is_ordinary = true;
+            for (rows, count, width) in
+                [(&*queries, dim, ROWS), (query_rows, lanes.count, padded(dim)), (d_contexts, value_dim, ROWS), (contexts, value_dim, ROWS)]
+            {
+                let rows = Rows { data: rows, stride: width, column_stride: 1 };
+                *is_ordinary &= rows.are_finite_times(isa, HEADROOM, count, width);
+            }
             if !*is_ordinary {
                 continue;
             }
@@ -97,16 +97,9 @@ impl Scratch {
         }
         self.groups.resize_with(self.groups.len().max(tiles.len().div_ceil(GROUP)), Group::default);
         for (group, tiles) in self.groups.iter_mut().zip(tiles.chunks(GROUP)) {
-            for (to, width, is_query) in [(&mut group.queries, padded(dim), true), (&mut group.d_contexts, padded(value_dim), false)] {
-                self.rows.zero(tiles.len() * ROWS * width);
-                for (tile, to) in tiles.iter().zip(self.rows.chunks_exact_mut(ROWS * width)) {
-                    let rows = if is_query { &tile.query_rows } else { &tile.d_context_rows };
-                    for (r, row) in rows.chunks_exact(width).enumerate() {
-                        to[(2 * (r % MOST_LANES) + r / MOST_LANES) * width..][..width].copy_from_slice(row);
-                    }
-                }
-                to.fill(token, &self.rows, width, width, tiles.len() * ROWS);
-            }
+            let rows = &mut self.rows;
+            lay_out(token, &mut group.queries, tiles.iter().map(|tile| &tile.query_rows[..]), padded(dim), rows);
+            lay_out(token, &mut group.d_contexts, tiles.iter().map(|tile| &tile.d_context_rows[..]), padded(value_dim), rows);
         }
     }
 
@@ -130,7 +123,7 @@ impl Scratch {
         let (k_width, v_width) = (padded(dim), padded(value_dim));
         let is_ordinary = k.are_finite_times(isa, HEADROOM, count, k_width)
             && v.are_finite_times(isa, HEADROOM, count, v_width)
-            && steps.iter().all(|step| tiles[step.tile].is_ordinary);
+            && tiles.iter().all(|tile| tile.is_ordinary);
         if !is_ordinary {
             return false;
         }
@@ -150,17 +143,13 @@ impl Scratch {
         let mut pending: Option<Pending> = None;
 
         if let Some(first) = steps.first() {
-            products_of_keys([keys, values], first, &tiles[first.tile], &mut now)
-                .into_iter()
-                .for_each(|product| registers.multiply(product));
+            multiply(registers, products_of_keys([keys, values], first, &tiles[first.tile], &mut now));
         }
         for (n, step) in steps.iter().enumerate() {
             let (group, last) = (step.tile / GROUP, steps[..n].last());
             if last.is_none_or(|last| last.tile / GROUP != group) {
                 if let Some(rest) = pending.take() {
-                    full.products(&groups[rest.group], rest.keys, [d_k, d_v], widths)
-                        .into_iter()
-                        .for_each(|product| registers.multiply(product));
+                    multiply(registers, full.products(&groups[rest.group], rest.keys, [d_k, d_v], widths));
                 }
                 swap(&mut filling, &mut full);
                 pending = last.map(|last| Pending { group: last.tile / GROUP, keys: group_keys });
@@ -181,44 +170,40 @@ impl Scratch {
                 }
                 None => [None, None],
             };
-            let products = [of_weights, of_scores, of_last, scores_of_next, d_weights_of_next];
+            let products = [scores_of_next, d_weights_of_next, of_last, of_weights, of_scores];
 
-            let (pairs, [scores, d_weights]) = (step.keys.len().div_ceil(2), &mut now);
-            let (used, all) = (step.keys.len() * ROWS, 2 * pairs * ROWS);
-            adjust(isa, problem, sequence, &tile.lanes, step.keys.clone(), step.kind, &mut scores[..used], bent);
-            scores[used..all].fill(f32::NEG_INFINITY);
-            d_weights[used..all].fill(0.0);
-            d_scores.resize(ROWS, step.keys.len());
-            let lanes = |numbers: &[f32; ROWS]| [isa.load(numbers), isa.load(&numbers[I::LANES..])];
+            let (count, [scores, d_weights]) = (step.keys.len(), &mut now);
+            adjust(isa, problem, sequence, &tile.lanes, step.keys.clone(), step.kind, &mut scores[..count * ROWS], bent);
+            let all = count.next_multiple_of(AT_ONCE) * ROWS;
+            scores[count * ROWS..all].fill(f32::NEG_INFINITY);
+            d_weights[count * ROWS..all].fill(0.0);
+            d_scores.resize(ROWS, count);
             let mut slopes = Slopes {
                 isa,
                 token,
-                lse: lanes(&tile.lse),
-                delta: lanes(&tile.delta),
-                scores: &mut scores[..all],
-                d_weights: &mut d_weights[..all],
+                lse: [isa.load(&tile.lse), isa.load(&tile.lse[I::LANES..])],
+                delta: [isa.load(&tile.delta), isa.load(&tile.delta[I::LANES..])],
+                keys: None,
+                scores: scores[..all].as_chunks_mut().0.as_chunks_mut().0,
+                d_weights: d_weights[..all].as_chunks_mut().0.as_chunks_mut().0,
                 bent: problem.softcap.map(|_| &bent[..all]),
                 left: filling,
                 block: step.tile % GROUP,
-                first_row: step.skipped,
+                row: step.skipped,
                 right: d_scores,
                 pair: 0,
-                pace: Pace::new(pairs, &products),
             };
             registers.multiply_beside(products, &mut slopes);
-            slopes.take_until(pairs);
+            slopes.finish();
             swap(&mut now, &mut next);
             swap(&mut d_scores, &mut last_d_scores);
         }
         let Some(last) = steps.last() else { return true };
         registers.multiply(product_of_scores(columns, last, last_d_scores, &mut tiles[last.tile]));
         if let Some(rest) = pending {
-            full.products(&groups[rest.group], rest.keys, [d_k, d_v], widths).into_iter().for_each(|product| registers.multiply(product));
+            multiply(registers, full.products(&groups[rest.group], rest.keys, [d_k, d_v], widths));
         }
-        filling
-            .products(&groups[last.tile / GROUP], group_keys, [d_k, d_v], widths)
-            .into_iter()
-            .for_each(|product| registers.multiply(product));
+        multiply(registers, filling.products(&groups[last.tile / GROUP], group_keys, [d_k, d_v], widths));
         true
     }
 }
@@ -272,6 +257,26 @@ impl GroupScores {
     }
 }
 
+/// Lays out the rows of some tiles of queries, which are as many as there are lanes but for the last one.
+#[inline(always)]
+fn lay_out<'a>(token: Tiles, to: &mut Right, tiles: impl ExactSizeIterator<Item = &'a [f32]>, width: usize, buffer: &mut Buffer) {
+    let count = tiles.len() * ROWS;
+    buffer.zero(count * width);
+    for (rows, to) in tiles.zip(buffer.chunks_exact_mut(ROWS * width)) {
+        for (r, row) in rows.chunks_exact(width).enumerate() {
+            let term = 2 * (r % MOST_LANES) + r / MOST_LANES;
+            to[term * width..][..width].copy_from_slice(row);
+        }
+    }
+    to.fill(token, buffer, width, width, count);
+}
+
+fn multiply(registers: &Registers, products: [Product<'_>; 2]) {
+    for product in products {
+        registers.multiply(product);
+    }
+}
+
 /// `s[j][lane] = sum_c k[j][c] q[lane][c]` and `d_p[j][lane] = sum_c v[j][c] d_out[lane][c]`
 fn products_of_keys<'a>(lefts: [&'a Left; 2], step: &Step, tile: &'a QueryTile, outs: &'a mut [&mut [f32]; 2]) -> [Product<'a>; 2] {
     let ([k, v], [queries, d_contexts], [scores, d_weights]) = (lefts, &tile.operands, outs);
@@ -299,67 +304,102 @@ fn product_of_scores<'a>(columns: &'a Left, step: &Step, d_scores: &'a Right, ti
     }
 }
 
+/// Keys that a round of turns takes in.
+const AT_ONCE: usize = 4;
+/// Scores of so many keys, or gradients of their weights.
+type Keys = [[f32; ROWS]; AT_ONCE];
+
 /// What the vectors do beside the products: of a tile of scores and gradients of weights become weights and gradients of scores, and these operands.
 struct Slopes<'a, I: Isa> {
     isa: I,
     token: Tiles,
     lse: [I::Vector; 2],
     delta: [I::Vector; 2],
-    /// `[keys][2 LANES]`
-    scores: &'a mut [f32],
-    d_weights: &'a mut [f32],
-    /// With a softcap.
+    /// Those whose turn it is.
+    keys: Option<(&'a mut Keys, &'a mut Keys)>,
+    /// Those that are to come.
+    scores: &'a mut [Keys],
+    d_weights: &'a mut [Keys],
+    /// With a softcap, from the first key on.
     bent: Option<&'a [f32]>,
     left: &'a mut GroupScores,
     /// Place of the tile in its group.
     block: usize,
-    /// Keys of the block before the first.
-    first_row: usize,
-    right: &'a mut Right,
-    /// The next two keys.
+    /// The first of `keys` in the block, and in the step, by two.
+    row: usize,
     pair: usize,
-    pace: Pace,
+    right: &'a mut Right,
 }
 
 impl<I: Isa> Slopes<'_, I> {
+    /// Computes weights, and the gradients of scores, of two of the keys.
     #[inline(always)]
-    fn take_until(&mut self, end: usize) {
-        let isa = self.isa;
-        while self.pair < end {
-            let at = self.pair * 4 * I::LANES;
-            let (p, d) = (&mut self.scores[at..][..4 * I::LANES], &mut self.d_weights[at..][..4 * I::LANES]);
-            for i in 0..4 {
-                let (p, d) = (&mut p[i * I::LANES..], &mut d[i * I::LANES..]);
-                let weight = exp_of_nonpositive(isa, isa.sub(isa.load(p), self.lse[i % 2]));
-                let mut slope = isa.mul(weight, isa.sub(isa.load(d), self.delta[i % 2]));
+    fn compute(&mut self, pair: usize) {
+        let (isa, Some((scores, d_weights))) = (self.isa, &mut self.keys) else { return };
+        for key in [2 * pair, 2 * pair + 1] {
+            for i in 0..2 {
+                let (p, d) = (&mut scores[key][i * I::LANES..], &mut d_weights[key][i * I::LANES..]);
+                let weight = exp_of_nonpositive(isa, isa.sub(isa.load(p), self.lse[i]));
+                let mut slope = isa.mul(weight, isa.sub(isa.load(d), self.delta[i]));
                 if let Some(bent) = self.bent {
-                    slope = isa.mul(slope, slope_of_softcap(isa, &bent[at + i * I::LANES..]));
+                    slope = isa.mul(slope, slope_of_softcap(isa, &bent[(2 * self.pair + key) * ROWS + i * I::LANES..]));
                 }
                 isa.store(weight, p);
                 isa.store(slope, d);
             }
-            for i in 0..2 {
-                let row = self.first_row + 2 * self.pair + i;
-                for (left, numbers) in [(&mut self.left.weights, &*p), (&mut self.left.d_scores, &*d)] {
-                    let (low, high) = (&numbers[2 * i * I::LANES..], &numbers[(2 * i + 1) * I::LANES..]);
-                    if let (Some(low), Some(high)) = (low.first_chunk(), high.first_chunk()) {
-                        left.put(self.token, row, self.block, low, high);
-                    }
-                }
-                let (even, odd) = (&d[i * I::LANES..], &d[(2 + i) * I::LANES..]);
-                if let (Some(even), Some(odd)) = (even.first_chunk(), odd.first_chunk()) {
-                    self.right.put(self.token, self.pair, i, even, odd);
-                }
+        }
+    }
+
+    #[inline(always)]
+    fn put_weights(&mut self, pair: usize) {
+        let Some((weights, _)) = &self.keys else { return };
+        for key in [2 * pair, 2 * pair + 1] {
+            let (vectors, _) = weights[key].as_chunks();
+            self.left.weights.put(self.row + key, self.block, self.token.split(&vectors[0]), self.token.split(&vectors[1]));
+        }
+    }
+
+    #[inline(always)]
+    fn put_d_scores(&mut self, pair: usize) {
+        let Some((_, d_scores)) = &self.keys else { return };
+        let (even, odd) = (2 * pair, 2 * pair + 1);
+        let ((even_vectors, _), (odd_vectors, _)) = (d_scores[even].as_chunks(), d_scores[odd].as_chunks());
+        let even_splits = [self.token.split(&even_vectors[0]), self.token.split(&even_vectors[1])];
+        let odd_splits = [self.token.split(&odd_vectors[0]), self.token.split(&odd_vectors[1])];
+        self.left.d_scores.put(self.row + even, self.block, even_splits[0], even_splits[1]);
+        self.left.d_scores.put(self.row + odd, self.block, odd_splits[0], odd_splits[1]);
+        for i in 0..2 {
+            self.right.put(self.pair + pair, i, even_splits[i], odd_splits[i]);
+        }
+    }
+
+    /// Whatever is left to do.
+    #[inline(always)]
+    fn finish(&mut self) {
+        while !self.scores.is_empty() {
+            for phase in 0..PHASES {
+                self.turn(phase);
             }
-            self.pair += 1;
         }
     }
 }
 
 impl<I: Isa> Beside for Slopes<'_, I> {
     #[inline(always)]
-    fn turn(&mut self) {
-        let end = self.pace.next();
-        self.take_until(end);
+    fn turn(&mut self, phase: usize) {
+        match phase {
+            0 => {
+                self.keys = self.scores.split_off_first_mut().zip(self.d_weights.split_off_first_mut());
+                self.compute(0);
+            }
+            1 => self.put_weights(0),
+            2 => self.put_d_scores(0),
+            3 => self.compute(1),
+            4 => self.put_weights(1),
+            _ => {
+                self.put_d_scores(1);
+                (self.row, self.pair) = (self.row + AT_ONCE, self.pair + AT_ONCE / 2);
+            }
+        }
     }
 }

@@ -12,11 +12,11 @@ use super::{QueryTile, weigh};
 use crate::Element;
 use crate::kernel::glance::{TileGlance, Wanted, Watch};
 use crate::kernel::score::{adjust, hides, multiply};
-use crate::kernel::steps::{Pace, Step, plan};
+use crate::kernel::steps::{Step, plan};
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
 use crate::problem::{Problem, Sequence};
 use crate::simd::buffer::Buffer;
-use crate::simd::tiles::{Beside, Left, Product, Registers, Right, TERMS};
+use crate::simd::tiles::{Beside, Left, PHASES, Product, Registers, Right, TERMS};
 use crate::simd::{Isa, Tiles};
 use crate::softmax::{Online, Weighing};
 
@@ -94,7 +94,7 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
             let QueryTile { lanes, online, contexts: own_contexts, .. } = tile;
             let (width, count, keys) = (lanes.width, step.keys.len(), step.keys.clone());
             adjust(isa, problem, sequence, lanes, keys.clone(), step.kind, &mut scores[..count * width], bent);
-            let (tile_unit, products) = ((token, registers), [contexts, next]);
+            let (tile_unit, products) = ((token, registers), [next, contexts]);
             let factors = if let Some((wanted, glances)) = &mut glances {
                 let (wanted, glance) = (*wanted, &mut glances[step.tile]);
                 let looking = Some((wanted, &mut *glance, keys.start));
@@ -148,6 +148,11 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
     }
 }
 
+/// Keys that a round of turns takes in.
+const AT_ONCE: usize = 8;
+/// Scores of so many keys.
+type Keys = [[f32; ROWS]; AT_ONCE];
+
 /// What the vectors do beside the products: a tile of scores, two vectors wide, becomes weights, and these an operand.
 struct Softmax<'a, I: Isa, const SPREAD: bool> {
     isa: I,
@@ -156,43 +161,71 @@ struct Softmax<'a, I: Isa, const SPREAD: bool> {
     /// With `SPREAD`, those who see the scores before.
     watches: Option<[Watch<'a, I>; 2]>,
     first_key: usize,
-    /// `[keys][2 LANES]`
-    scores: &'a mut [f32],
+    /// Those whose turn it is, and those that are to come.
+    keys: Option<&'a mut Keys>,
+    rest: &'a mut [Keys],
     weights: &'a mut Right,
-    /// The next two keys.
-    pair: usize,
-    pace: Pace,
+    /// Of the first of `keys`.
+    first_pair: usize,
 }
 
 impl<I: Isa, const SPREAD: bool> Softmax<'_, I, SPREAD> {
+    /// Of two of the keys.
     #[inline(always)]
-    fn take_until(&mut self, end: usize) {
-        let isa = self.isa;
-        while self.pair < end {
-            let scores = &mut self.scores[self.pair * 4 * I::LANES..][..4 * I::LANES];
-            for i in 0..4 {
-                let scores = &mut scores[i * I::LANES..];
-                if SPREAD && let Some(watches) = &mut self.watches {
-                    watches[i % 2].see(isa, scores, self.first_key + 2 * self.pair + i / 2);
-                }
-                self.weighing[i % 2].take(isa, scores);
-            }
+    fn weigh(&mut self, pair: usize) {
+        let (isa, Some(keys)) = (self.isa, &mut self.keys) else { return };
+        for key in [2 * pair, 2 * pair + 1] {
             for i in 0..2 {
-                let (even, odd) = (&scores[i * I::LANES..], &scores[(2 + i) * I::LANES..]);
-                if let (Some(even), Some(odd)) = (even.first_chunk(), odd.first_chunk()) {
-                    self.weights.put(self.token, self.pair, i, even, odd);
+                let scores = &mut keys[key][i * I::LANES..];
+                if SPREAD && let Some(watches) = &mut self.watches {
+                    watches[i].see(isa, scores, self.first_key + 2 * self.first_pair + key);
                 }
+                self.weighing[i].take(isa, scores);
             }
-            self.pair += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, pair: usize) {
+        let Some(keys) = &self.keys else { return };
+        let ((even, _), (odd, _)) = (keys[2 * pair].as_chunks(), keys[2 * pair + 1].as_chunks());
+        for i in 0..2 {
+            self.weights.put(self.first_pair + pair, i, self.token.split(&even[i]), self.token.split(&odd[i]));
+        }
+    }
+
+    /// Whatever is left to do.
+    #[inline(always)]
+    fn finish(&mut self) {
+        while !self.rest.is_empty() {
+            for phase in 0..PHASES {
+                self.turn(phase);
+            }
         }
     }
 }
 
 impl<I: Isa, const SPREAD: bool> Beside for Softmax<'_, I, SPREAD> {
     #[inline(always)]
-    fn turn(&mut self) {
-        let end = self.pace.next();
-        self.take_until(end);
+    fn turn(&mut self, phase: usize) {
+        match phase {
+            0 => {
+                self.keys = self.rest.split_off_first_mut();
+                self.weigh(0);
+            }
+            1 => self.weigh(1),
+            2 => {
+                self.put(0);
+                self.put(1);
+            }
+            3 => self.weigh(2),
+            4 => self.weigh(3),
+            _ => {
+                self.put(2);
+                self.put(3);
+                self.first_pair += AT_ONCE / 2;
+            }
+        }
     }
 }
 
@@ -221,16 +254,15 @@ fn weigh_beside<I: Isa, const SPREAD: bool>(
         return factors;
     }
     weights.resize(width, count);
-    let pairs = count.div_ceil(2);
-    let scores = &mut scores[..2 * pairs * width];
+    let scores = &mut scores[..count.next_multiple_of(AT_ONCE) * width];
     scores[count * width..].fill(f32::NEG_INFINITY);
     let weighing: [Weighing<I, SPREAD>; 2] = [online.weigh(isa, width, 0, scores), online.weigh(isa, width, I::LANES, scores)];
-    let pace = Pace::new(pairs, &products);
     let first_key = looking.as_ref().map_or(0, |(.., first_key)| *first_key);
     let watches = looking.and_then(|(wanted, glance, _)| glance.watch(isa, wanted));
-    let mut softmax = Softmax { isa, token, weighing, watches, first_key, scores, weights, pair: 0, pace };
+    let (rest, _) = scores.as_chunks_mut().0.as_chunks_mut();
+    let mut softmax = Softmax { isa, token, weighing, watches, first_key, keys: None, rest, weights, first_pair: 0 };
     registers.multiply_beside(products, &mut softmax);
-    softmax.take_until(pairs);
+    softmax.finish();
     let mut factors = [1.0; ROWS];
     for (i, weighing) in softmax.weighing.into_iter().enumerate() {
         isa.store(online.took(isa, i * I::LANES, weighing), &mut factors[i * I::LANES..]);

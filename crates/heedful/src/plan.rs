@@ -28,36 +28,60 @@ pub struct Band {
     pub right: Option<usize>,
 }
 
+/// No tensor has more than `isize::MAX` keys, so that what saturates is far outside on either side.
+#[inline(always)]
+fn far(n: usize) -> isize {
+    n.min(isize::MAX as usize) as isize
+}
+
 impl Band {
     /// The keys that query `i` may look at; empty ranges start within `keys`.
     #[inline]
     pub fn visible(&self, query: usize) -> Range<usize> {
-        // No tensor has more than `isize::MAX` keys, so that what saturates is far outside on either side.
-        let far = |n: usize| n.min(isize::MAX as usize) as isize;
-        let place = far(query).saturating_add(self.offset);
         let clamp = |key: isize| key.clamp(far(self.keys.start), far(self.keys.end)) as usize;
-        let start = self.left.map_or(self.keys.start, |left| clamp(place.saturating_sub(far(left))));
-        let end = self.right.map_or(self.keys.end, |right| clamp(place.saturating_add(far(right)).saturating_add(1)));
-        start..end.max(start)
+        let [start, end] = self.sides(query);
+        let start = start.map_or(self.keys.start, clamp);
+        start..end.map_or(self.keys.end, clamp).max(start)
+    }
+
+    /// Where the keys that query `i` may look at begin and end, as far as its place bounds them: from query to query, a key further on.
+    #[inline]
+    pub fn sides(&self, query: usize) -> [Option<isize>; 2] {
+        let place = far(query).saturating_add(self.offset);
+        let start = self.left.map(|left| place.saturating_sub(far(left)));
+        [start, self.right.map(|right| place.saturating_add(far(right)).saturating_add(1))]
+    }
+
+    /// Whether all queries see all keys.
+    #[inline]
+    pub fn is_unlimited(&self) -> bool {
+        self.left.is_none() && self.right.is_none()
     }
 
     /// The smallest range that holds every key that any of these queries may look at. Queries further down look further right, so only
     /// the ends matter.
+    #[inline]
     pub fn reach(&self, queries: Range<usize>) -> Range<usize> {
         if queries.is_empty() {
             return self.keys.start..self.keys.start;
+        }
+        if self.is_unlimited() {
+            return self.keys.clone();
         }
         let start = self.visible(queries.start).start;
         start..self.visible(queries.end - 1).end.max(start)
     }
 
     /// What of the tile `queries x keys` is visible.
+    #[inline]
     pub fn classify(&self, queries: Range<usize>, keys: Range<usize>) -> Tile {
-        let reach = self.reach(queries.clone());
-        if keys.is_empty() || reach.start.max(keys.start) >= reach.end.min(keys.end) {
+        if queries.is_empty() || keys.is_empty() {
             return Tile::Empty;
         }
         let (first, last) = (self.visible(queries.start), self.visible(queries.end - 1));
+        if first.start.max(keys.start) >= last.end.min(keys.end) {
+            return Tile::Empty;
+        }
         // The last query has the latest first key and the first query the earliest last key.
         let (all_start, all_end) = (last.start, first.end);
         if all_start <= keys.start && keys.end <= all_end { Tile::Full } else { Tile::Mixed }

@@ -13,6 +13,7 @@ pub(crate) struct Problem<'a, Q, K> {
     pub q: View<'a, Q>,
     pub k: View<'a, K>,
     pub v: View<'a, K>,
+    group: usize,
     pub scale: f32,
     pub softcap: Option<f32>,
     /// What queries are multiplied by before they meet keys: `scale`, over `softcap` if there is one. It saves the scores a multiplication.
@@ -25,7 +26,11 @@ pub(crate) struct Problem<'a, Q, K> {
     pub alibi: Option<&'a [f32]>,
     /// One that the CPU has.
     pub tier: Tier,
-    options: Options<'a>,
+    diagonal: Diagonal,
+    left: Option<usize>,
+    right: Option<usize>,
+    key_lengths: Option<&'a [usize]>,
+    key_starts: Option<&'a [usize]>,
     offsets: Option<[&'a [usize]; 2]>,
 }
 
@@ -47,28 +52,26 @@ pub(crate) struct Sequence {
 
 impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     /// Checks a batch `[batch, heads, len, dim]`.
+    #[inline(always)]
     pub fn new(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
-        let problem = Self::unmasked(operation, q, k, v, options)?;
+        let mut problem = Self::unmasked(operation, q, k, v, options)?;
         let [batch, heads, q_len, _] = q.shape();
         let k_len = k.shape()[2];
         let scores = [batch, heads, q_len, k_len];
         if k.shape()[0] != batch {
             return Err(shape(operation, "k", k.shape(), format!("its batch must be that of q, {batch}")));
         }
-        for (option, lengths) in [("key_lengths", options.key_lengths), ("key_starts", options.key_starts)] {
-            let Some(lengths) = lengths else { continue };
-            if lengths.len() != batch {
-                let fix = format!("give one for each of the {batch} sequences of the batch");
-                return Err(Error::Length { operation, operand: option, len: lengths.len(), fix });
-            }
-            if let Some(length) = lengths.iter().find(|&&length| length > k_len) {
-                let fix = format!("k has {k_len} positions, so it can be {k_len} at most");
-                return Err(Error::Option { operation, option, value: length.to_string(), fix });
-            }
+        if options.key_lengths.is_some() || options.key_starts.is_some() {
+            check_lengths(operation, batch, k_len, options)?;
         }
-        let mask = options.mask.map(|mask| mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores)));
-        let bias = options.bias.map(|bias| bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores)));
-        Self { mask: mask.transpose()?, bias: bias.transpose()?, ..problem }.check_alibi(operation)
+        if let Some(mask) = &options.mask {
+            problem.mask = Some(mask.broadcast(scores).ok_or_else(|| not_scores(operation, "mask", mask.shape(), scores))?);
+        }
+        if let Some(bias) = &options.bias {
+            problem.bias = Some(bias.broadcast(scores).ok_or_else(|| not_scores(operation, "bias", bias.shape(), scores))?);
+        }
+        problem.check_alibi(operation)?;
+        Ok(problem)
     }
 
     /// Checks packed sequences `[1, heads, total, dim]`: sequence `i` is `offsets[i]..offsets[i + 1]`.
@@ -80,7 +83,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         offsets: [&'a [usize]; 2],
         options: &Options<'a>,
     ) -> Result<Self> {
-        let problem = Self::unmasked(operation, q, k, v, options)?;
+        let mut problem = Self::unmasked(operation, q, k, v, options)?;
         for (name, tensor) in [("q", q.shape()), ("k", k.shape())] {
             if tensor[0] != 1 {
                 return Err(shape(operation, name, tensor, "packed sequences lie in a batch of 1: [1, heads, total, dim]"));
@@ -107,46 +110,22 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = "packed sequences have no common shape for it: leave it out, or pad and use `attend`".into();
             return Err(Error::Option { operation, option, value: "set".into(), fix });
         }
-        Self { offsets: Some(offsets), ..problem }.check_alibi(operation)
+        problem.offsets = Some(offsets);
+        problem.check_alibi(operation)?;
+        Ok(problem)
     }
 
+    /// The problem without mask, bias and offsets, of operands that [`check_operands`] has seen.
+    #[inline(always)]
     fn unmasked(operation: &'static str, q: View<'a, Q>, k: View<'a, K>, v: View<'a, K>, options: &Options<'a>) -> Result<Self> {
-        let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q.shape(), k.shape());
-        if k_dim != dim {
-            return Err(shape(operation, "k", k.shape(), format!("its last dimension must be that of q, {dim}")));
-        }
-        if v.shape()[..3] != k.shape()[..3] {
-            return Err(shape(operation, "v", v.shape(), format!("batch, heads and length must be those of k, {:?}", &k.shape()[..3])));
-        }
-        if heads > 0 && (kv_heads == 0 || heads % kv_heads != 0) {
-            return Err(shape(
-                operation,
-                "k",
-                k.shape(),
-                format!("its heads must divide the {heads} heads of q, for each to serve a group"),
-            ));
-        }
-        let refuse = |option, value: f32, fix: &str| Err(Error::Option { operation, option, value: value.to_string(), fix: fix.into() });
-        if let Some(scale) = options.scale
-            && !scale.is_finite()
-        {
-            return refuse("scale", scale, "it must be a finite number");
-        }
-        if let Some(softcap) = options.softcap
-            && !(softcap > 0.0 && softcap.is_finite())
-        {
-            return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
-        }
-        let tier = options.tier.unwrap_or_else(active_tier);
-        if !tier.is_available() {
-            let fix = format!("this CPU has {} at best: force no tier, or a lower one", best_tier());
-            return Err(Error::Option { operation, option: "tier", value: tier.to_string(), fix });
-        }
+        let tier = check_operands(operation, q.shape(), k.shape(), v.shape(), options)?;
+        let (heads, kv_heads, dim) = (q.shape()[1], k.shape()[1], q.shape()[3]);
         let scale = options.scale.unwrap_or(1.0 / (dim.max(1) as f32).sqrt());
         Ok(Self {
             q,
             k,
             v,
+            group: if heads == kv_heads { 1 } else { heads / kv_heads.max(1) },
             scale,
             softcap: options.softcap,
             query_factor: scale * options.softcap.map_or(1.0, f32::recip),
@@ -154,13 +133,18 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             bias: None,
             alibi: options.alibi,
             tier,
-            options: *options,
+            diagonal: options.diagonal,
+            left: options.left,
+            right: if options.causal { Some(0) } else { options.right },
+            key_lengths: options.key_lengths,
+            key_starts: options.key_starts,
             offsets: None,
         })
     }
 
     /// Checks that there is a slope for each head, or for each head of each sequence.
-    fn check_alibi(self, operation: &'static str) -> Result<Self> {
+    #[inline]
+    fn check_alibi(&self, operation: &'static str) -> Result<()> {
         let (heads, sequences) = (self.q.shape()[1], self.sequences());
         if let Some(slopes) = self.alibi
             && slopes.len() != heads
@@ -169,12 +153,13 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             let fix = format!("give one for each of the {heads} heads, or for each head of the {sequences} sequences");
             return Err(Error::Length { operation, operand: "alibi", len: slopes.len(), fix });
         }
-        Ok(self)
+        Ok(())
     }
 
     /// How many query heads share a key/value head.
+    #[inline]
     pub fn group(&self) -> usize {
-        self.q.shape()[1] / self.k.shape()[1].max(1)
+        self.group
     }
 
     pub fn kv_heads(&self) -> usize {
@@ -190,6 +175,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
         self.offsets.map_or(self.q.shape()[0], |[offsets, _]| offsets.len() - 1)
     }
 
+    #[inline]
     pub fn sequence(&self, index: usize) -> Sequence {
         if let Some([q, k]) = self.offsets {
             let (queries, keys) = (q[index]..q[index + 1], k[index]..k[index + 1]);
@@ -197,8 +183,8 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
             return Sequence { index, batch: 0, queries, first_key: keys.start, key_count: keys.len(), band };
         }
         let (q_len, key_count) = (self.q.shape()[2], self.k.shape()[2]);
-        let end = self.options.key_lengths.map_or(key_count, |lengths| lengths[index]);
-        let start = self.options.key_starts.map_or(0, |starts| starts[index]).min(end);
+        let end = self.key_lengths.map_or(key_count, |lengths| lengths[index]);
+        let start = self.key_starts.map_or(0, |starts| starts[index]).min(end);
         Sequence { index, batch: index, queries: 0..q_len, first_key: 0, key_count, band: self.band(q_len, start..end) }
     }
 
@@ -220,13 +206,12 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 
     fn band(&self, q_len: usize, keys: Range<usize>) -> Band {
-        let offset = match self.options.diagonal {
+        let offset = match self.diagonal {
             Diagonal::TopLeft => 0,
             Diagonal::BottomRight => keys.end as isize - q_len as isize,
             Diagonal::Offset(offset) => offset,
         };
-        let right = if self.options.causal { Some(0) } else { self.options.right };
-        Band { keys, offset, left: self.options.left, right }
+        Band { keys, offset, left: self.left, right: self.right }
     }
 
     /// Checks that a head and a query of a sequence exist.
@@ -262,6 +247,7 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 
     /// Checks a tensor `[batch, heads, q_len, value_dim]`.
+    #[inline]
     pub fn check_context(&self, operation: &'static str, operand: &'static str, got: [usize; 4]) -> Result<()> {
         let [batch, heads, q_len, _] = self.q.shape();
         let wanted = [batch, heads, q_len, self.v.shape()[3]];
@@ -277,6 +263,53 @@ impl<'a, Q: Element, K: Element> Problem<'a, Q, K> {
     }
 }
 
+/// Checks all but mask, bias and what depends on the batch; returns the tier to use.
+fn check_operands(operation: &'static str, q: [usize; 4], k: [usize; 4], v: [usize; 4], options: &Options<'_>) -> Result<Tier> {
+    let ([_, heads, _, dim], [_, kv_heads, _, k_dim]) = (q, k);
+    if k_dim != dim {
+        return Err(shape(operation, "k", k, format!("its last dimension must be that of q, {dim}")));
+    }
+    if v[..3] != k[..3] {
+        return Err(shape(operation, "v", v, format!("batch, heads and length must be those of k, {:?}", &k[..3])));
+    }
+    if heads != kv_heads && heads > 0 && (kv_heads == 0 || heads % kv_heads != 0) {
+        return Err(shape(operation, "k", k, format!("its heads must divide the {heads} heads of q, for each to serve a group")));
+    }
+    let refuse = |option, value: f32, fix: &str| Err(Error::Option { operation, option, value: value.to_string(), fix: fix.into() });
+    if let Some(scale) = options.scale
+        && !scale.is_finite()
+    {
+        return refuse("scale", scale, "it must be a finite number");
+    }
+    if let Some(softcap) = options.softcap
+        && !(softcap > 0.0 && softcap.is_finite())
+    {
+        return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
+    }
+    let tier = options.tier.unwrap_or_else(active_tier);
+    if !tier.is_available() {
+        let fix = format!("this CPU has {} at best: force no tier, or a lower one", best_tier());
+        return Err(Error::Option { operation, option: "tier", value: tier.to_string(), fix });
+    }
+    Ok(tier)
+}
+
+/// Checks how many keys the sequences have and where these start.
+fn check_lengths(operation: &'static str, batch: usize, k_len: usize, options: &Options<'_>) -> Result<()> {
+    for (option, lengths) in [("key_lengths", options.key_lengths), ("key_starts", options.key_starts)] {
+        let Some(lengths) = lengths else { continue };
+        if lengths.len() != batch {
+            let fix = format!("give one for each of the {batch} sequences of the batch");
+            return Err(Error::Length { operation, operand: option, len: lengths.len(), fix });
+        }
+        if let Some(length) = lengths.iter().find(|&&length| length > k_len) {
+            let fix = format!("k has {k_len} positions, so it can be {k_len} at most");
+            return Err(Error::Option { operation, option, value: length.to_string(), fix });
+        }
+    }
+    Ok(())
+}
+
 fn rows(part: &Part, heads: Range<usize>, len: usize, offsets: Option<&[usize]>) -> Rows {
     let sequences = &part.sequences;
     match offsets {
@@ -285,10 +318,12 @@ fn rows(part: &Part, heads: Range<usize>, len: usize, offsets: Option<&[usize]>)
     }
 }
 
+#[cold]
 pub(crate) fn shape(operation: &'static str, operand: &'static str, shape: [usize; 4], fix: impl Into<String>) -> Error {
     Error::Shape { operation, operand, shape: shape.to_vec(), fix: fix.into() }
 }
 
+#[cold]
 fn not_scores(operation: &'static str, operand: &'static str, got: [usize; 4], scores: [usize; 4]) -> Error {
     shape(operation, operand, got, format!("each dimension must be 1 or that of the scores, {scores:?}"))
 }

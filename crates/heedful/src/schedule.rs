@@ -30,8 +30,12 @@ const SHARED_OUT: usize = 128;
 
 /// In how many tasks to cut so many multiply-adds.
 fn count_tasks(parallelism: Parallelism, products: usize) -> usize {
-    let (tasks, threads) = ((products / TASK).max(1), rayon::current_num_threads());
-    if parallelism == Parallelism::Serial || threads == 1 {
+    let tasks = products / TASK;
+    if tasks <= 1 || parallelism == Parallelism::Serial {
+        return 1;
+    }
+    let threads = rayon::current_num_threads();
+    if threads == 1 {
         1
     } else if tasks <= SHARED_OUT && rayon::current_thread_index().is_none() {
         tasks.min(threads)

@@ -103,11 +103,33 @@ impl Layout {
     /// If the number of elements exceeds `usize`.
     #[inline]
     pub fn contiguous(shape: [usize; 4]) -> Result<Self> {
-        let mut strides = [1usize; 4];
-        for i in (0..3).rev() {
-            strides[i] = strides[i + 1].checked_mul(shape[i + 1].max(1)).ok_or_else(|| too_large(shape, strides))?;
+        Ok(Self::count_contiguous(shape)?.0)
+    }
+
+    /// Row-major, without gaps, and how many elements that are.
+    #[inline(always)]
+    fn count_contiguous(shape: [usize; 4]) -> Result<(Self, usize)> {
+        let [batch, heads, len, dim] = shape.map(|n| n.max(1));
+        let (head, many_rows) = dim.overflowing_mul(len);
+        let (sequence, many_heads) = head.overflowing_mul(heads);
+        let (all, many_sequences) = sequence.overflowing_mul(batch);
+        if many_rows | many_heads | many_sequences {
+            return Err(too_large_contiguous(shape));
         }
-        Self::strided(shape, strides)
+        let layout = Self { shape, strides: [sequence, head, dim, 1] };
+        Ok((layout, if layout.is_empty() { 0 } else { all }))
+    }
+
+    /// Row-major, without gaps, over a slice of exactly that many elements.
+    #[inline(always)]
+    fn contiguous_over(shape: [usize; 4], len: usize) -> Result<Self> {
+        let (layout, needed) = Self::count_contiguous(shape)?;
+        if needed == len { Ok(layout) } else { Err(layout.wrong_length(needed, len)) }
+    }
+
+    #[cold]
+    fn wrong_length(&self, needed: usize, len: usize) -> Error {
+        self.error(len, format!("this shape needs {needed} elements: pass a slice of that length or use `strided`"))
     }
 
     /// Any strides, in elements. A stride of 0 repeats the same elements along that dimension.
@@ -146,6 +168,7 @@ impl Layout {
         if self.is_empty() { 0 } else { 1 + (0..4).map(|i| (self.shape[i] - 1) * self.strides[i]).sum::<usize>() }
     }
 
+    #[inline(always)]
     fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
@@ -205,6 +228,7 @@ impl Layout {
         Ok(())
     }
 
+    #[cold]
     fn error(&self, len: usize, fix: String) -> Error {
         Error::View { shape: self.shape, strides: self.strides, len, fix }
     }
@@ -222,6 +246,16 @@ fn reaches(steps: &[(isize, [isize; 2])], distance: isize) -> bool {
     let first = (distance - most).div_euclid(stride) + isize::from((distance - most).rem_euclid(stride) > 0);
     let last = (distance - least).div_euclid(stride);
     (first.max(low)..=last.min(high)).any(|count| reaches(rest, distance - count * stride))
+}
+
+#[cold]
+fn too_large_contiguous(shape: [usize; 4]) -> Error {
+    let mut strides = [1usize; 4];
+    for i in (0..3).rev() {
+        let Some(stride) = strides[i + 1].checked_mul(shape[i + 1].max(1)) else { break };
+        strides[i] = stride;
+    }
+    too_large(shape, strides)
 }
 
 fn too_large(shape: [usize; 4], strides: [usize; 4]) -> Error {
@@ -251,14 +285,7 @@ impl<'a, T: Copy> View<'a, T> {
     /// If `data` does not hold exactly that many elements.
     #[inline]
     pub fn contiguous(data: &'a [T], shape: [usize; 4]) -> Result<Self> {
-        let layout = Layout::contiguous(shape)?;
-        if layout.end() != data.len() {
-            let needed = layout.end();
-            return Err(
-                layout.error(data.len(), format!("this shape needs {needed} elements: pass a slice of that length or use `strided`"))
-            );
-        }
-        Ok(Self { data, layout })
+        Ok(Self { data, layout: Layout::contiguous_over(shape, data.len())? })
     }
 
     /// `data` with strides of its own, in elements; element `[0, 0, 0, 0]` is `data[0]`.
@@ -327,7 +354,7 @@ impl<'a, T: Copy> ViewMut<'a, T> {
     /// If `data` does not hold exactly that many elements.
     #[inline]
     pub fn contiguous(data: &'a mut [T], shape: [usize; 4]) -> Result<Self> {
-        let layout = *View::contiguous(data, shape)?.layout();
+        let layout = Layout::contiguous_over(shape, data.len())?;
         Ok(Self { data, layout, origin: 0 })
     }
 

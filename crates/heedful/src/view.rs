@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::simd::Isa;
+use crate::simd::{Isa, MOST_LANES};
 use crate::{Error, Result};
 
 /// How the numbers of a tensor are stored: f32, f16 or bf16. Arithmetic is f32 for all of them.
@@ -25,7 +25,15 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + 'static {
         for (from, to) in from.chunks_exact(I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
             isa.store(Self::load(isa, from), to);
         }
-        from_rest.iter().zip(to_rest).for_each(|(from, to)| *to = from.to_f32());
+        isa.store_partial(Self::load_partial(isa, from_rest), to_rest);
+    }
+    /// The first `min(len, LANES)` numbers of a slice, exactly, and 0 in the lanes that remain.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn load_partial<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
+        let mut numbers = [0.0; MOST_LANES];
+        numbers.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f32());
+        isa.load(&numbers)
     }
     /// The same slice, if this is f32.
     fn as_f32s(_slice: &[Self]) -> Option<&[f32]> {
@@ -52,6 +60,10 @@ impl Element for f32 {
     #[inline(always)]
     fn load<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
         isa.load(from)
+    }
+    #[inline(always)]
+    fn load_partial<I: Isa>(isa: I, from: &[Self]) -> I::Vector {
+        isa.load_partial(from, 0.0)
     }
     #[inline(always)]
     fn as_f32s(slice: &[Self]) -> Option<&[f32]> {

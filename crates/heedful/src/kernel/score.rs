@@ -183,22 +183,36 @@ pub(crate) fn largest<I: Isa>(isa: I, scores: &[f32], width: usize, lane: usize)
 /// Sets the scores outside of the band to -inf.
 #[inline(always)]
 fn hide<I: Isa>(isa: I, sequence: &Sequence, lanes: &Lanes, keys: Range<usize>, scores: &mut [f32]) {
-    // Bounds relative to the tile: small integers, exact in f32.
-    let (mut starts, mut ends) = ([0.0; ROWS], [0.0; ROWS]);
-    let (mut last_start, mut first_end) = (0, keys.len());
-    for r in 0..lanes.count {
-        let visible = sequence.band.visible(lanes.queries[r]);
-        let start = visible.start.clamp(keys.start, keys.end) - keys.start;
-        let end = visible.end.clamp(keys.start, keys.end) - keys.start;
-        (last_start, first_end) = (last_start.max(start), first_end.min(end));
-        (starts[r], ends[r]) = (start as f32, end as f32);
+    /// Outside of any tile.
+    const FAR: isize = 1 << 20;
+    // Bounds relative to the tile: integers so small that they are exact in f32, and so are their sums with the steps from query to query.
+    let relative = |key: isize| key.saturating_sub(keys.start as isize).clamp(-FAR, FAR);
+    let band = &sequence.band;
+    let [first_key, end_of_keys] = [band.keys.start, band.keys.end].map(|key| relative(key as isize));
+    let [left, right] = band.sides(lanes.queries[0]).map(|side| side.map(relative));
+    let steps = lanes.queries.map(|query| query.wrapping_sub(lanes.queries[0]) as i32 as f32);
+    let (mut starts, mut ends) = ([first_key as f32; ROWS], [end_of_keys as f32; ROWS]);
+    for lane in (0..lanes.width).step_by(I::LANES) {
+        let steps = isa.load(&steps[lane..]);
+        if let Some(left) = left {
+            let start = isa.max(isa.add(steps, isa.splat(left as f32)), isa.load(&starts[lane..]));
+            isa.store(start, &mut starts[lane..]);
+        }
+        if let Some(right) = right {
+            let end = isa.min(isa.add(steps, isa.splat(right as f32)), isa.load(&ends[lane..]));
+            isa.store(end, &mut ends[lane..]);
+        }
     }
+    // The keys that all lanes see.
+    let last = (lanes.queries[lanes.count - 1] - lanes.queries[0]) as isize;
+    let last_start = left.map_or(first_key, |left| first_key.max(left + last));
+    let first_end = right.map_or(end_of_keys, |right| end_of_keys.min(right));
     let lowest = isa.splat(f32::NEG_INFINITY);
     for (j, s) in scores.chunks_exact_mut(lanes.width).enumerate() {
-        if last_start <= j && j < first_end {
+        if (last_start..first_end).contains(&(j as isize)) {
             continue;
         }
-        let j = isa.splat(j as f32);
+        let j = isa.splat(j as i32 as f32);
         for lane in (0..lanes.width).step_by(I::LANES) {
             let seen = isa.and(isa.le(isa.load(&starts[lane..]), j), isa.lt(j, isa.load(&ends[lane..])));
             isa.store(isa.select(seen, isa.load(&s[lane..]), lowest), &mut s[lane..]);

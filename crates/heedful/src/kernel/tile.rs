@@ -11,14 +11,15 @@ use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
 use crate::simd::buffer::Buffer;
 use crate::simd::tiles::HEADROOM;
+use crate::simd::transpose::{Transpose, transpose};
 use crate::{Element, View, ViewMut};
 
 /// Most queries in a tile.
 pub(crate) const ROWS: usize = 32;
 /// Most keys in a tile.
 pub(crate) const KEYS: usize = 128;
-/// Lanes of the largest tier. Rows that are read as vectors are padded to a multiple of it.
-pub(crate) const MOST_LANES: usize = 16;
+/// Rows that are read as vectors are padded to a multiple of the lanes of the largest tier.
+pub(crate) use crate::simd::MOST_LANES;
 
 /// Which queries the lanes of a tile hold. The query heads that share a key/value head lie side by side: row `i` of the `q_len * group`
 /// rows of a sequence is query `i / group` of the group's head `i % group`, so that the rows of a tile look at nearly the same keys.
@@ -106,38 +107,47 @@ impl Lanes {
     #[inline(always)]
     pub fn transpose<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, factor: f32, to: &mut Buffer) {
         let dim = tensor.shape()[3];
-        let stride = tensor.layout().strides()[3];
+        let [_, _, from_stride, stride] = tensor.layout().strides();
+        // Whole blocks are written, whose last rows are then cut off.
+        to.resize(padded(dim) * self.width);
+        match T::as_f32s(tensor.data()) {
+            // Rows of one head, as far apart from each other.
+            Some(data) if stride == 1 && (self.count == 1 || self.heads[0] == self.heads[1]) => {
+                let from = &data[self.row(tensor, sequence, 0).min(data.len())..];
+                let (rows, lanes) = (self.count, self.width);
+                isa.call(Transpose { rows, columns: dim, lanes, from, from_stride, factor, to, to_stride: lanes });
+            }
+            _ => self.transpose_any(isa, tensor, sequence, factor, to),
+        }
         to.resize(dim * self.width);
-        let in_place = T::as_f32s(tensor.data()).filter(|_| stride == 1);
+    }
+
+    /// [`Self::transpose`] of rows that lie anywhere, of any type, into `[padded dim][width]`.
+    #[inline(always)]
+    fn transpose_any<I: Isa, T: Element>(&self, isa: I, tensor: &View<'_, T>, sequence: &Sequence, factor: f32, to: &mut [f32]) {
+        let dim = tensor.shape()[3];
+        let stride = tensor.layout().strides()[3];
         let factors = isa.splat(factor);
         for lane in (0..self.width).step_by(I::LANES) {
             let used = self.count.saturating_sub(lane).min(I::LANES);
-            let in_use = isa.first(used);
-            // Idle lanes read what the first one reads, so that there is something to read.
-            let mut rows = [self.row(tensor, sequence, 0); MOST_LANES];
-            for (i, row) in rows[..used].iter_mut().enumerate() {
-                *row = self.row(tensor, sequence, lane + i);
-            }
             for c in (0..dim).step_by(I::LANES) {
                 let columns = (dim - c).min(I::LANES);
-                let to = &mut to[c * self.width + lane..];
-                let Some(data) = in_place.filter(|_| columns == I::LANES) else {
-                    for (c, to) in (c..c + columns).zip(to.chunks_mut(self.width)) {
-                        for i in 0..I::LANES {
-                            to[i] = if i < used { tensor.data()[rows[i] + c * stride].to_f32() * factor } else { 0.0 };
-                        }
-                    }
-                    continue;
-                };
-                // Loops of constant length over constant places, so that the block stays in registers.
                 let mut block = [isa.splat(0.0); MOST_LANES];
-                for i in 0..I::LANES {
-                    block[i] = isa.load(&data[rows[i] + c..]);
+                for i in 0..used {
+                    let start = self.row(tensor, sequence, lane + i) + c * stride;
+                    block[i] = if stride != 1 {
+                        let mut row = [0.0; MOST_LANES];
+                        copy_row(isa, tensor.data(), start, stride, &mut row[..columns]);
+                        isa.load(&row)
+                    } else if columns == I::LANES {
+                        T::load(isa, &tensor.data()[start..])
+                    } else {
+                        T::load_partial(isa, &tensor.data()[start..start + columns])
+                    };
                 }
                 transpose(isa, &mut block);
                 for i in 0..I::LANES {
-                    let scaled = isa.mul(block[i], factors);
-                    isa.store(isa.select(in_use, scaled, isa.splat(0.0)), &mut to[i * self.width..]);
+                    isa.store(isa.mul(block[i], factors), &mut to[(c + i) * self.width + lane..]);
                 }
             }
         }
@@ -158,18 +168,6 @@ impl Lanes {
 #[inline(always)]
 pub(crate) fn padded(width: usize) -> usize {
     width.next_multiple_of(MOST_LANES)
-}
-
-/// The first `LANES` vectors as rows of a matrix, to its columns.
-#[inline(always)]
-fn transpose<I: Isa>(isa: I, rows: &mut [I::Vector; MOST_LANES]) {
-    // Each round moves one bit of an element's column into its row, like a perfect shuffle.
-    for _ in 0..I::LANES.ilog2() {
-        let before = *rows;
-        for i in 0..I::LANES / 2 {
-            (rows[2 * i], rows[2 * i + 1]) = isa.interleave(before[i], before[i + I::LANES / 2]);
-        }
-    }
 }
 
 /// Transposes `count` rows of `columns` numbers, `stride` apart: `to[c * to_stride + j]`. Further rows, up to a multiple of the lanes, count as
@@ -286,9 +284,16 @@ impl<'a> Rows<'a> {
         let padded = padded(width);
         buffer.resize(count * padded);
         for (j, to) in buffer.chunks_exact_mut(padded.max(1)).enumerate() {
-            let (to, padding) = to.split_at_mut(width);
-            copy_row(isa, tensor.data(), start + j * stride, column_stride, to);
-            padding.fill(0.0);
+            if column_stride == 1 {
+                let row = &tensor.data()[start + j * stride..][..width];
+                for (c, to) in (0..padded).step_by(I::LANES).zip(to.chunks_exact_mut(I::LANES)) {
+                    isa.store(if c + I::LANES <= width { T::load(isa, &row[c..]) } else { T::load_partial(isa, &row[c.min(width)..]) }, to);
+                }
+            } else {
+                let (to, padding) = to.split_at_mut(width);
+                copy_row(isa, tensor.data(), start + j * stride, column_stride, to);
+                padding.fill(0.0);
+            }
         }
         Self { data: buffer, stride: padded, column_stride: 1 }
     }
@@ -314,10 +319,13 @@ impl<'a> Rows<'a> {
         }
         // 0 times what is no longer finite is NaN. Several sums side by side, for the sake of latency.
         let mut sums = [isa.splat(0.0); 4];
-        for j in 0..count {
-            let row = &self.data[j * self.stride..][..width];
-            for (i, x) in row.chunks_exact(I::LANES).enumerate() {
-                sums[i % 4] = isa.fma(isa.mul(isa.load(x), isa.splat(factor)), isa.splat(0.0), sums[i % 4]);
+        for first in (0..count).step_by(sums.len()) {
+            for c in (0..width).step_by(I::LANES) {
+                for i in 0..sums.len() {
+                    // Of less than four rows, the last one takes the place of those that are missing.
+                    let x = isa.load(&self.data[(first + i).min(count - 1) * self.stride + c..]);
+                    sums[i] = isa.fma(isa.mul(x, isa.splat(factor)), isa.splat(0.0), sums[i]);
+                }
             }
         }
         let sum = isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3]));

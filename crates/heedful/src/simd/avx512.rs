@@ -220,6 +220,36 @@ impl Isa for Avx512 {
             (_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b))
         }
     }
+    /// Quarters of vectors are put together as they are loaded, so that half of the shuffles of `transpose` are left.
+    #[inline(always)]
+    fn load_columns(self, from: &[f32], stride: usize) -> [__m512; LANES] {
+        assert!((LANES - 1).saturating_mul(stride).saturating_add(LANES) <= from.len(), "load_columns: the rows are too short");
+        let mut columns = [self.splat(0.0); LANES];
+        for c in (0..LANES).step_by(4) {
+            // Quarter `i` of `four[r]`: columns `c` to `c + 3` of row `4 * i + r`.
+            let mut four = [self.splat(0.0); 4];
+            for r in 0..4 {
+                // SAFETY: the assertion above: 16 elements of each row are readable.
+                four[r] = unsafe {
+                    let v = _mm512_castps128_ps512(_mm_loadu_ps(from.as_ptr().add(r * stride + c)));
+                    let v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(from.as_ptr().add((4 + r) * stride + c)));
+                    let v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(from.as_ptr().add((8 + r) * stride + c)));
+                    _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(from.as_ptr().add((12 + r) * stride + c)))
+                };
+            }
+            unsafe {
+                let first = _mm512_castps_pd(_mm512_unpacklo_ps(four[0], four[1]));
+                let second = _mm512_castps_pd(_mm512_unpacklo_ps(four[2], four[3]));
+                columns[c] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
+                columns[c + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
+                let first = _mm512_castps_pd(_mm512_unpackhi_ps(four[0], four[1]));
+                let second = _mm512_castps_pd(_mm512_unpackhi_ps(four[2], four[3]));
+                columns[c + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(first, second));
+                columns[c + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(first, second));
+            }
+        }
+        columns
+    }
     #[inline(always)]
     fn sum(self, v: __m512) -> f32 {
         unsafe {

@@ -57,6 +57,7 @@ pub mod tiles;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "no_tiles.rs"]
 pub mod tiles;
+pub(crate) mod transpose;
 
 use half::{bf16, f16};
 use std::fmt;
@@ -69,6 +70,9 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use scalar::Scalar;
 pub use tiles::Tiles;
+
+/// Lanes of the largest tier.
+pub const MOST_LANES: usize = 16;
 
 /// A set of instructions that the CPU has been found to have, and the vector of f32 that they work on.
 ///
@@ -165,6 +169,18 @@ pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
 
     /// The lanes of `a` and `b` in turn, `a[0] b[0] a[1] b[1] ...`: the first `LANES` of them and the others.
     fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
+    /// The columns of a matrix of `LANES` rows of `LANES` numbers: `result[c][r] = from[r * stride + c]`. Panics if a number lies outside of `from`; what
+    /// the array holds after the first `LANES` is left open.
+    #[inline(always)]
+    fn load_columns(self, from: &[f32], stride: usize) -> [Self::Vector; MOST_LANES] {
+        let mut block = [self.splat(0.0); MOST_LANES];
+        for i in 0..Self::LANES {
+            block[i] = self.load(&from[i * stride..]);
+        }
+        transpose::transpose(self, &mut block);
+        block
+    }
+
     /// The sum of the lanes, in a fixed order (halves onto each other).
     fn sum(self, v: Self::Vector) -> f32;
     /// The largest lane; unspecified if one is NaN.

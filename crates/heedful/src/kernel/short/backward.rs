@@ -2,11 +2,13 @@
 //!
 //! All weights and their gradients are there at once, as matrices `[keys][rows]`, so that each gradient is one sum, written where it belongs.
 
-use super::{WIDTH, place_of, tiles, write_product};
+use std::ops::Range;
+
+use super::{WIDTH, place_of, tile_rows, tile_width, write_product};
 use crate::kernel::backward::Saved;
 use crate::kernel::elementary::exp_of_nonpositive;
 use crate::kernel::score::score;
-use crate::kernel::tile::{Lanes, Rows, padded};
+use crate::kernel::tile::{Lanes, MOST_LANES, Rows, padded};
 use crate::output::Output;
 use crate::problem::{Problem, Sequence};
 use crate::simd::buffer::Buffer;
@@ -17,22 +19,26 @@ use crate::{Element, QkvMut, View};
 /// Keys whose gradients are summed together: over the queries that see one of them.
 const KEY_BLOCK: usize = 16;
 
+/// Some queries, and the keys that one of them may look at.
+#[derive(Debug, Default)]
+struct Tile {
+    lanes: Lanes,
+    keys: Range<usize>,
+}
+
 /// Buffers that one sequence leaves to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// The rows of each tile.
-    lanes: Vec<Lanes>,
-    /// `[dim][WIDTH]`
+    tiles: Vec<Tile>,
+    /// `[dim][tile width]`
     queries: Buffer,
-    /// `[value_dim][WIDTH]`
+    /// `[value_dim][tile width]`
     d_contexts: Buffer,
-    /// Of a tile, `[keys][WIDTH]`: scores, then weights.
+    /// Of a tile, `[keys][tile width]`
     scores: Buffer,
-    /// Of a tile, `[keys][WIDTH]`: gradients of the weights, then of the scores before the factor `scale`.
-    d_weights: Buffer,
     /// `p`, `[keys][rows]`
     weights: Buffer,
-    /// `scale d_s`, `[keys][rows]`
+    /// Gradients of the weights, then `scale d_s`, `[keys][rows]`
     d_scores: Buffer,
     bent: Buffer,
     k: Buffer,
@@ -60,59 +66,55 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { problem, saved, sequence, kv_head, target, .. } = self;
-        let Scratch { lanes, queries, d_contexts, scores, d_weights, weights, d_scores, bent, k, v, query_rows, d_context_rows, results } =
+        let Scratch { tiles, queries, d_contexts, scores, weights, d_scores, bent, k, v, query_rows, d_context_rows, results } =
             self.scratch;
         let (band, [dim, value_dim]) = (&sequence.band, problem.dims());
         let (k_width, v_width) = (padded(dim), padded(value_dim));
         let rows = problem.group() * sequence.queries.len();
         let all_keys = band.reach(0..sequence.queries.len());
-        let width = rows.next_multiple_of(WIDTH);
+        let tile_width = tile_width(band);
+        let width = rows.next_multiple_of(MOST_LANES);
         let all_k = Rows::new(isa, &problem.k, sequence, kv_head, all_keys.clone(), true, k);
         let all_v = Rows::new(isa, &problem.v, sequence, kv_head, all_keys.clone(), false, v);
-        for tile in [&mut *scores, d_weights] {
-            tile.resize(all_keys.len() * WIDTH);
-        }
+        scores.resize(all_keys.len() * tile_width);
         for matrix in [&mut *weights, d_scores] {
             matrix.resize(all_keys.len() * width);
         }
-        lanes.resize_with(lanes.len().max(rows.div_ceil(WIDTH)), Lanes::default);
-        let lanes = &mut lanes[..rows.div_ceil(WIDTH)];
+        let tile_count = rows.div_ceil(tile_width);
+        tiles.resize_with(tiles.len().max(tile_count), Tile::default);
+        let tiles = &mut tiles[..tile_count];
 
-        for (lanes, part) in lanes.iter_mut().zip(tiles(rows)) {
-            let first = part.start;
+        for (tile, part) in tiles.iter_mut().zip(tile_rows(rows, tile_width)) {
+            let (lanes, first) = (&mut tile.lanes, part.start);
             lanes.take_rows(problem, sequence, kv_head, part);
-            let keys = band.reach(lanes.queries());
+            tile.keys = band.reach(lanes.queries());
+            let keys = tile.keys.clone();
             let skipped = keys.start - all_keys.start;
             let (k, v) = (all_k.skip(skipped), all_v.skip(skipped));
             let kind = band.classify(lanes.queries(), keys.clone());
             lanes.transpose(isa, &problem.q, sequence, problem.query_factor, queries);
             lanes.transpose(isa, &saved.d_out, sequence, 1.0, d_contexts);
-            let (scores, d_weights) = (&mut scores[..keys.len() * WIDTH], &mut d_weights[..keys.len() * WIDTH]);
+            let scores = &mut scores[..keys.len() * lanes.width];
             score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, scores, bent);
+            // The tile's columns of the matrices, from its first key on.
+            let at = skipped * width + first;
+            let (weights, d_scores) = (&mut weights[at.min(all_keys.len() * width)..], &mut d_scores[at.min(all_keys.len() * width)..]);
             // d_p[j][r] = v[j] . d_out[r]
             isa.call(Panel {
-                width: WIDTH,
+                width: lanes.width,
                 depth: value_dim,
                 count: keys.len(),
                 rows: d_contexts,
-                row_stride: WIDTH,
+                row_stride: lanes.width,
                 scalars: v.data,
                 scalar_strides: [v.column_stride, v.stride],
-                out: d_weights,
-                out_stride: WIDTH,
+                out: d_scores,
+                out_stride: width,
                 accumulate: false,
             });
             let bent = problem.softcap.is_some().then_some(&bent[..]);
-            differentiate(isa, &lse_of(problem, saved, sequence, lanes), problem.scale, bent, scores, d_weights);
-            // Into the matrices, with zeros where this tile sees nothing.
-            for (matrix, tile) in [(&mut *weights, &*scores), (d_scores, d_weights)] {
-                let mut cells = matrix.chunks_exact_mut(width).map(|row| &mut row[first..first + WIDTH]);
-                cells.by_ref().take(skipped).for_each(|cells| cells.fill(0.0));
-                for (tile, cells) in tile.chunks_exact(WIDTH).zip(cells.by_ref()) {
-                    cells.copy_from_slice(tile);
-                }
-                cells.for_each(|cells| cells.fill(0.0));
-            }
+            let lse = lse_of(isa, problem, saved, sequence, lanes);
+            differentiate(isa, &lse, problem.scale, bent, lanes.width, scores, weights, d_scores, width);
             // d_q[r] = sum_j d_s[j][r] k[j]
             let product = Panel {
                 width: k_width,
@@ -120,17 +122,27 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
                 count: lanes.count,
                 rows: k.data,
                 row_stride: k.stride,
-                scalars: d_weights,
-                scalar_strides: [WIDTH, 1],
+                scalars: d_scores,
+                scalar_strides: [width, 1],
                 out: &mut [],
                 out_stride: 0,
                 accumulate: false,
             };
             write_product(isa, &product, false, target, 0, problem.group() == 1, results, |r| place_of(sequence, lanes, r));
         }
+        // Of a block of keys, each tile that sees some has weights for all: 0 for those that it does not see.
+        for (tile, part) in tiles.iter().zip(tile_rows(rows, tile_width)) {
+            let seen = tile.keys.start - all_keys.start..tile.keys.end - all_keys.start;
+            let blocks = seen.start / KEY_BLOCK * KEY_BLOCK..seen.end.next_multiple_of(KEY_BLOCK).min(all_keys.len());
+            for key in (blocks.start..seen.start).chain(seen.end..blocks.end) {
+                for matrix in [&mut *weights, d_scores] {
+                    matrix[key * width..][part.clone()].fill(0.0);
+                }
+            }
+        }
 
-        let q = rows_of(isa, &problem.q, problem, sequence, lanes, query_rows);
-        let d_out = rows_of(isa, &saved.d_out, problem, sequence, lanes, d_context_rows);
+        let q = rows_of(isa, &problem.q, problem, sequence, tiles, query_rows);
+        let d_out = rows_of(isa, &saved.d_out, problem, sequence, tiles, d_context_rows);
         let mut first = 0;
         while first < sequence.key_count {
             let block = if first < all_keys.start {
@@ -142,12 +154,9 @@ impl<Q: Element, K: Element> Op for Backward<'_, '_, '_, '_, Q, K> {
             };
             first = block.end;
             // The queries of the tiles that see some of the keys: none outside of the reach, whose gradients are 0.
-            let sees = |lanes: &Lanes| {
-                let keys = band.reach(lanes.queries());
-                keys.start < block.end && block.start < keys.end
-            };
-            let from = lanes.iter().position(sees).unwrap_or(0) * WIDTH;
-            let depth = lanes.iter().rposition(sees).map_or(0, |last| ((last + 1) * WIDTH).min(rows) - from);
+            let sees = |tile: &Tile| tile.keys.start < block.end && block.start < tile.keys.end;
+            let from = tiles.iter().position(sees).unwrap_or(0) * tile_width;
+            let depth = tiles.iter().rposition(sees).map_or(0, |last| ((last + 1) * tile_width).min(rows) - from);
             let at = block.start.saturating_sub(all_keys.start) * width + from;
             // d_v[j] = sum_r p[j][r] d_out[r], d_k[j] = sum_r d_s[j][r] q[r]
             for (which, matrix, rows, width_of_rows) in [(2, &*weights, d_out, v_width), (1, d_scores, q, k_width)] {
@@ -177,61 +186,88 @@ fn rows_of<'b, I: Isa, T: Element, Q: Element, K: Element>(
     tensor: &View<'b, T>,
     problem: &Problem<'_, Q, K>,
     sequence: &Sequence,
-    lanes: &[Lanes],
+    tiles: &[Tile],
     buffer: &'b mut Buffer,
 ) -> Rows<'b> {
-    if problem.group() == 1 && !lanes.is_empty() {
-        return Rows::from(isa, tensor, place_of(sequence, &lanes[0], 0), sequence.queries.len(), true, buffer);
+    if problem.group() == 1 && !tiles.is_empty() {
+        return Rows::from(isa, tensor, place_of(sequence, &tiles[0].lanes, 0), sequence.queries.len(), true, buffer);
     }
     let stride = padded(tensor.shape()[3]);
-    buffer.resize(lanes.len() * WIDTH * stride);
-    for (lanes, to) in lanes.iter().zip(buffer.chunks_mut((WIDTH * stride).max(1))) {
-        lanes.gather(isa, tensor, sequence, to);
+    buffer.resize(tiles.iter().map(|tile| tile.lanes.count).sum::<usize>() * stride);
+    let mut to = &mut buffer[..];
+    for Tile { lanes, .. } in tiles {
+        let (rows, others) = to.split_at_mut(lanes.count * stride);
+        lanes.gather(isa, tensor, sequence, rows);
+        to = others;
     }
     Rows { data: buffer, stride, column_stride: 1 }
 }
 
 /// The log-sum-exp of each lane: `+inf`, which makes every weight 0, in idle lanes and for rows without keys.
 #[inline(always)]
-fn lse_of<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, saved: &Saved<'_>, sequence: &Sequence, lanes: &Lanes) -> [f32; WIDTH] {
+fn lse_of<I: Isa, Q: Element, K: Element>(
+    isa: I,
+    problem: &Problem<'_, Q, K>,
+    saved: &Saved<'_>,
+    sequence: &Sequence,
+    lanes: &Lanes,
+) -> [f32; WIDTH] {
     let [_, heads, q_len, _] = problem.q.shape();
+    let at = |[batch, head, position]: [usize; 3]| (batch * heads + head) * q_len + position;
     let mut lse = [f32::INFINITY; WIDTH];
-    for (r, to) in lse[..lanes.count].iter_mut().enumerate() {
-        let [batch, head, position] = place_of(sequence, lanes, r);
-        let saved = saved.lse[(batch * heads + head) * q_len + position];
-        if saved != f32::NEG_INFINITY {
-            *to = saved;
+    if problem.group() == 1 {
+        let first = at(place_of(sequence, lanes, 0));
+        lse[..lanes.count].copy_from_slice(&saved.lse[first..first + lanes.count]);
+    } else {
+        for (r, to) in lse[..lanes.count].iter_mut().enumerate() {
+            *to = saved.lse[at(place_of(sequence, lanes, r))];
         }
+    }
+    let infinity = isa.splat(f32::INFINITY);
+    for lse in lse.chunks_exact_mut(I::LANES) {
+        let saved = isa.load(lse);
+        isa.store(isa.select(isa.eq(saved, isa.splat(f32::NEG_INFINITY)), infinity, saved), lse);
     }
     lse
 }
 
-/// Turns scores into weights, and gradients of weights into those of scores before the factor `scale`; both `[keys][WIDTH]`.
+/// Turns scores `[keys][lanes]` into weights, and gradients of weights into those of scores before the factor `scale`, both `[keys][stride]`.
 ///
 /// `D` is taken as `sum_j p_j d_p_j / sum_j p_j`: where one key has all the weight, it equals that key's `d_p`, and the two cancel exactly.
 #[inline(always)]
-fn differentiate<I: Isa>(isa: I, lse: &[f32; WIDTH], scale: f32, bent: Option<&[f32]>, scores: &mut [f32], d_weights: &mut [f32]) {
+fn differentiate<I: Isa>(
+    isa: I,
+    lse: &[f32; WIDTH],
+    scale: f32,
+    bent: Option<&[f32]>,
+    width: usize,
+    scores: &[f32],
+    weights: &mut [f32],
+    d_weights: &mut [f32],
+    stride: usize,
+) {
     let scale = isa.splat(scale);
-    for lane in (0..WIDTH).step_by(I::LANES) {
+    for lane in (0..width).step_by(I::LANES) {
         let lse = isa.load(&lse[lane..]);
         let zero = isa.splat(0.0);
         let (mut delta, mut sum) = (zero, zero);
-        for (s, d) in scores.chunks_exact_mut(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
-            let p = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), lse));
+        for ((s, p), d) in scores.chunks_exact(width).zip(weights.chunks_mut(stride)).zip(d_weights.chunks_mut(stride)) {
+            let weight = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), lse));
             // Whatever a hidden value is, it has no part in this.
-            let d_p = isa.select(isa.eq(p, zero), zero, isa.load(&d[lane..]));
-            delta = isa.fma(p, d_p, delta);
-            sum = isa.add(sum, p);
-            isa.store(p, &mut s[lane..]);
+            let d_p = isa.select(isa.eq(weight, zero), zero, isa.load(&d[lane..]));
+            delta = isa.fma(weight, d_p, delta);
+            sum = isa.add(sum, weight);
+            isa.store(weight, &mut p[lane..]);
             isa.store(d_p, &mut d[lane..]);
         }
         // Of large scores the log-sum-exp is rounded coarsely, and with it the sum of the weights.
         let delta = isa.select(isa.eq(sum, zero), zero, isa.div(delta, sum));
-        for (p, d) in scores.chunks_exact(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
+        let keys = scores.len() / width;
+        for (p, d) in weights.chunks(stride).zip(d_weights.chunks_mut(stride)).take(keys) {
             let scaled = isa.mul(isa.load(&p[lane..]), scale);
             isa.store(isa.mul(scaled, isa.sub(isa.load(&d[lane..]), delta)), &mut d[lane..]);
         }
-        for (t, d) in bent.unwrap_or(&[]).chunks_exact(WIDTH).zip(d_weights.chunks_exact_mut(WIDTH)) {
+        for (t, d) in bent.unwrap_or(&[]).chunks_exact(width).zip(d_weights.chunks_mut(stride)).take(keys) {
             let t = isa.load(&t[lane..]);
             let slope = isa.neg_fma(t, t, isa.splat(1.0));
             isa.store(isa.mul(isa.load(&d[lane..]), slope), &mut d[lane..]);

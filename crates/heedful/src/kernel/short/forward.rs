@@ -1,6 +1,6 @@
 //! The queries of one key/value head of a short sequence against all their keys.
 
-use super::{WIDTH, place_of, tiles, write_product};
+use super::{WIDTH, place_of, tile_rows, tile_width, write_product};
 use crate::kernel::elementary::{exp_of_nonpositive, ln};
 use crate::kernel::score::{classify, hides, largest, score};
 use crate::kernel::tile::{Lanes, Rows, padded};
@@ -16,9 +16,9 @@ use crate::{Element, ViewMut};
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     lanes: Lanes,
-    /// `[dim][WIDTH]`
+    /// `[dim][tile width]`
     queries: Buffer,
-    /// `[keys][WIDTH]`
+    /// `[keys][tile width]`
     weights: Buffer,
     /// `[lanes][padded value_dim]`
     contexts: Buffer,
@@ -49,9 +49,10 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
         let all_keys = band.reach(0..sequence.queries.len());
         let all_k = Rows::new(isa, &problem.k, sequence, kv_head, all_keys.clone(), false, k);
         let all_v = Rows::new(isa, &problem.v, sequence, kv_head, all_keys.clone(), true, v);
-        weights.resize(all_keys.len() * WIDTH);
+        let width = tile_width(band);
+        weights.resize(all_keys.len() * width);
         let mut is_ordinary = None;
-        for rows in tiles(group * sequence.queries.len()) {
+        for rows in tile_rows(group * sequence.queries.len(), width) {
             lanes.take_rows(problem, sequence, kv_head, rows);
             let mut keys = band.reach(lanes.queries());
             let kind = classify(problem, sequence, lanes, keys.clone());
@@ -61,9 +62,9 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
             let skipped = keys.start - all_keys.start;
             let (k, v) = (all_k.skip(skipped), all_v.skip(skipped));
             lanes.transpose(isa, &problem.q, sequence, problem.query_factor, queries);
-            let weights = &mut weights[..keys.len() * WIDTH];
+            let weights = &mut weights[..keys.len() * lanes.width];
             score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, weights, bent);
-            let tile_lse = softmax(isa, weights);
+            let tile_lse = softmax(isa, weights, lanes.width, lse.is_some());
 
             let product = Panel {
                 width: padded(problem.dims()[1]),
@@ -72,7 +73,7 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
                 rows: v.data,
                 row_stride: v.stride,
                 scalars: weights,
-                scalar_strides: [WIDTH, 1],
+                scalar_strides: [lanes.width, 1],
                 out: &mut [],
                 out_stride: 0,
                 accumulate: false,
@@ -90,17 +91,18 @@ impl<Q: Element, K: Element> Op for Forward<'_, '_, '_, '_, Q, K> {
     }
 }
 
-/// Turns the scores of a tile, `[keys][WIDTH]`, into weights; returns the log-sum-exps. Queries that see no key get weights of 0 and `-inf`.
+/// Turns the scores of a tile, `[keys][width]`, into weights; returns the log-sum-exps if they are `wanted`. Queries that see no key get weights of 0
+/// and `-inf`.
 #[inline(always)]
-fn softmax<I: Isa>(isa: I, scores: &mut [f32]) -> [f32; WIDTH] {
+fn softmax<I: Isa>(isa: I, scores: &mut [f32], width: usize, wanted: bool) -> [f32; WIDTH] {
     let (zero, one, lowest) = (isa.splat(0.0), isa.splat(1.0), isa.splat(f32::NEG_INFINITY));
     let mut lse = [f32::NEG_INFINITY; WIDTH];
-    for lane in (0..WIDTH).step_by(I::LANES) {
-        let max = largest(isa, scores, WIDTH, lane);
+    for lane in (0..width).step_by(I::LANES) {
+        let max = largest(isa, scores, width, lane);
         // A row of nothing but -inf gets weights e^(-inf - 0), not e^(-inf + inf).
         let shift = isa.select(isa.eq(max, lowest), zero, max);
         let mut sum = zero;
-        for s in scores.chunks_exact_mut(WIDTH) {
+        for s in scores.chunks_exact_mut(width) {
             let weight = exp_of_nonpositive(isa, isa.sub(isa.load(&s[lane..]), shift));
             sum = isa.add(sum, weight);
             isa.store(weight, &mut s[lane..]);
@@ -108,10 +110,12 @@ fn softmax<I: Isa>(isa: I, scores: &mut [f32]) -> [f32; WIDTH] {
         let empty = isa.eq(sum, zero);
         let sum = isa.select(empty, one, sum);
         let factor = isa.div(one, sum);
-        for s in scores.chunks_exact_mut(WIDTH) {
+        for s in scores.chunks_exact_mut(width) {
             isa.store(isa.mul(isa.load(&s[lane..]), factor), &mut s[lane..]);
         }
-        isa.store(isa.select(empty, lowest, isa.add(shift, ln(isa, sum))), &mut lse[lane..]);
+        if wanted {
+            isa.store(isa.select(empty, lowest, isa.add(shift, ln(isa, sum))), &mut lse[lane..]);
+        }
     }
     lse
 }

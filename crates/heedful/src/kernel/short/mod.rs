@@ -1,7 +1,7 @@
 //! Sequences whose keys fit into one tile: what training on sentences uses.
 //!
 //! All scores of a query are there at once. So nothing is rescaled, weights are normalised before they meet the values, and results are
-//! written where they belong. Tiles are one vector wide, so that causal attention wastes little.
+//! written where they belong.
 
 pub(crate) mod backward;
 pub(crate) mod forward;
@@ -11,14 +11,17 @@ use std::ops::Range;
 use super::tile::{KEYS, Lanes, write_row};
 use crate::Element;
 use crate::output::Output;
+use crate::plan::Band;
 use crate::problem::{Problem, Sequence};
 use crate::simd::Isa;
 use crate::simd::buffer::Buffer;
 use crate::simd::panel::{Panel, SkipZeros};
 use crate::view::Tensors;
 
-/// Queries in a tile: the lanes of the largest tier.
-const WIDTH: usize = 16;
+/// Most queries in a tile.
+const WIDTH: usize = 32;
+/// The same where positions decide who sees whom: the lanes of the largest tier, so that tiles hold little that is hidden.
+const BANDED_WIDTH: usize = 16;
 /// Most rows of queries, over the heads that share a key/value head.
 const ROWS: usize = 128;
 
@@ -28,13 +31,19 @@ pub(crate) fn is_short<Q: Element, K: Element>(problem: &Problem<'_, Q, K>, sequ
 }
 
 /// Where the row of lane `r` lies in a tensor: `[batch, head, position]`.
+#[inline(always)]
 fn place_of(sequence: &Sequence, lanes: &Lanes, r: usize) -> [usize; 3] {
     [sequence.batch, lanes.heads[r], sequence.queries.start + lanes.queries[r]]
 }
 
-/// The ranges of rows of the tiles.
-fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(WIDTH).map(move |first| first..(first + WIDTH).min(rows))
+/// Queries in a tile: two vectors ask for fewer loads than one. Each query's results are the same.
+fn tile_width(band: &Band) -> usize {
+    if band.is_unlimited() { WIDTH } else { BANDED_WIDTH }
+}
+
+/// The ranges of rows of the tiles of so many queries.
+fn tile_rows(rows: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(width).map(move |first| first..(first + width).min(rows))
 }
 
 #[inline(always)]
@@ -73,6 +82,16 @@ fn write_product<I: Isa, T: Tensors>(
     multiply(isa, Panel { out: buffer, out_stride: width, ..*product }, skip_zeros);
     let mut tensors = target.access();
     let mut tensor = tensors.part(which);
+    let dim = tensor.shape()[3];
+    if consecutive && let Some((out, out_stride)) = tensor.rows_mut(place(0)) {
+        for (r, row) in buffer.chunks_exact(width).enumerate() {
+            let out = &mut out[r * out_stride..][..dim];
+            for (to, from) in out.chunks_mut(I::LANES).zip(row.chunks_exact(I::LANES)) {
+                isa.store_partial(isa.load(from), to);
+            }
+        }
+        return;
+    }
     for r in 0..count {
         write_row(isa, &mut tensor, place(r), 1.0, &buffer[r * width..]);
     }

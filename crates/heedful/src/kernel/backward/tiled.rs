@@ -153,8 +153,8 @@ impl Scratch {
                 }
                 swap(&mut filling, &mut full);
                 pending = last.map(|last| Pending { group: last.tile / GROUP, keys: group_keys });
-                let members = steps[n..].iter().take_while(|step| step.tile / GROUP == group);
-                group_keys = filling.start(members, group, tiles.len());
+                let end = steps.partition_point(|step| step.tile / GROUP <= group);
+                group_keys = filling.start(&steps[n..end], group * GROUP..tiles.len().min((group + 1) * GROUP));
             }
             let (before, rest) = tiles.split_at_mut(step.tile);
             let (tile, after) = rest.split_first_mut().expect("a tile of its own for each step");
@@ -218,15 +218,15 @@ impl Pending {
 }
 
 impl GroupScores {
-    /// Makes room for the steps of a group, with 0 where a tile does not look. Returns the keys of the block that some tile looks at.
-    fn start<'a>(&mut self, steps: impl Iterator<Item = &'a Step> + Clone, group: usize, tiles: usize) -> Range<usize> {
+    /// Makes room for the steps of a group, with 0 where one of its tiles does not look. Returns the keys of the block that some tile looks at.
+    fn start(&mut self, steps: &[Step], tiles: Range<usize>) -> Range<usize> {
         let keys_of = |step: &Step| step.skipped..step.skipped + step.keys.len();
-        let start = steps.clone().map(|step| keys_of(step).start).min().unwrap_or(0);
-        let end = steps.clone().map(|step| keys_of(step).end).max().unwrap_or(0);
+        let start = steps.iter().map(|step| step.skipped).min().unwrap_or(0);
+        let end = steps.iter().map(|step| keys_of(step).end).max().unwrap_or(0);
         for left in [&mut self.weights, &mut self.d_scores] {
             left.resize(KEYS, GROUP * ROWS);
-            for tile in (group * GROUP..tiles).take(GROUP) {
-                let keys = steps.clone().find(|step| step.tile == tile).map_or(end..end, keys_of);
+            for tile in tiles.clone() {
+                let keys = steps.iter().find(|step| step.tile == tile).map_or(end..end, keys_of);
                 left.clear(start..keys.start, tile % GROUP);
                 left.clear(keys.end..end, tile % GROUP);
             }

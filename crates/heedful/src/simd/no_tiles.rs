@@ -19,7 +19,7 @@ pub enum Registers {}
 
 /// Numbers in thirds.
 #[derive(Clone, Copy, Debug)]
-pub enum Split {}
+pub struct Split(Tiles);
 
 /// The left operand of a product.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub trait Beside {
 impl Tiles {
     /// Splits numbers into thirds.
     pub fn split(self, _numbers: &[f32; 16]) -> Split {
-        match self {}
+        Split(self)
     }
 
     /// Prepares this thread's tile registers.
@@ -77,7 +77,7 @@ impl Left {
 
     /// Takes in some terms of a row.
     pub fn put(&mut self, _row: usize, _block: usize, even: Split, _odd: Split) {
-        match even {}
+        match even.0 {}
     }
 
     /// Lets some terms be 0.
@@ -95,7 +95,7 @@ impl Right {
 
     /// Takes in two terms of some columns.
     pub fn put(&mut self, _pair: usize, _block: usize, even: Split, _odd: Split) {
-        match even {}
+        match even.0 {}
     }
 }
 

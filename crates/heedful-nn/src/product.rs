@@ -12,7 +12,7 @@ use std::cell::RefCell;
 
 use heedful::simd::panel::Panel;
 use heedful::simd::tiles::{self, Left, Right};
-use heedful::simd::{Isa, Op, Tiles, dispatch};
+use heedful::simd::{Isa, MOST_LANES, Op, Tiles, dispatch};
 
 /// Terms of a sum that are added up in registers, before they are added to the result.
 const DEPTH: usize = 1024;
@@ -22,8 +22,6 @@ const COLUMNS: usize = 256;
 const ROWS: usize = 64;
 /// Columns of a panel: two vectors of the largest tier.
 const PANEL: usize = 32;
-/// Lanes of the largest tier.
-const MOST_LANES: usize = 16;
 /// Up to this many rows, rows of `b` are read where they lie if they can be.
 const FEW: usize = 32;
 /// In tile registers: terms, and columns, of which thirds are kept at a time.

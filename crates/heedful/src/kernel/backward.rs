@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::elementary::exp_of_nonpositive;
-use super::score::score;
+use super::score::{score, slope_of_softcap};
 use super::steps::{Step, plan, tiles_pay};
 use super::tile::{KEYS, Lanes, ROWS, Rows, add_row, padded, transpose_rows, write_row};
 use crate::problem::{Problem, Sequence};
@@ -296,13 +296,6 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
             accumulate: true,
         });
     }
-}
-
-/// The derivative of `softcap tanh(s / softcap)` by `s`, from what [`score`] left of the hyperbolic tangent.
-#[inline(always)]
-fn slope_of_softcap<I: Isa>(isa: I, bent: &[f32]) -> I::Vector {
-    let t = isa.load(bent);
-    isa.neg_fma(t, t, isa.splat(1.0))
 }
 
 impl QueryTile {

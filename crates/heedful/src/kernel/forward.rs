@@ -7,14 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use super::glance::{Found, TileGlance, Wanted};
 use super::lanes::{Scale, elementwise};
-use super::score::{classify, hides, score};
-use super::steps::tiles_pay;
+use super::score::{hides, score};
+use super::steps::{Step, plan, tiles_pay};
 use super::tile::{KEYS, Lanes, ROWS, Rows, padded, transpose_rows, write_row};
-use crate::plan::Tile;
 use crate::problem::{Problem, Sequence};
 use crate::simd::buffer::Buffer;
 use crate::simd::panel::{Panel, SkipZeros};
-use crate::simd::tiles::Right;
+use crate::simd::tiles::{Right, TERMS};
 use crate::simd::{Isa, Op, Tier};
 use crate::softmax::Online;
 use crate::{Element, ViewMut};
@@ -30,6 +29,7 @@ pub(crate) fn block<Q: Element, K: Element>(problem: &Problem<'_, Q, K>) -> usiz
 pub(crate) struct Scratch {
     tiles: Vec<QueryTile>,
     glances: Vec<TileGlance>,
+    steps: Vec<Step>,
     scores: Buffer,
     bent: Buffer,
     k: Buffer,
@@ -115,7 +115,7 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
     #[inline(always)]
     fn attend<I: Isa>(self, isa: I, glance: Option<(&Wanted<'_>, &Mutex<Found<'_>>)>) {
         let Self { problem, sequence, kv_head, rows, .. } = self;
-        let Scratch { tiles, glances, scores, bent, k, v, tiled, rows: context_rows } = self.scratch;
+        let Scratch { tiles, glances, steps, scores, bent, k, v, tiled, rows: context_rows } = self.scratch;
         let (band, [dim, value_dim]) = (&sequence.band, problem.dims());
         let value_width = padded(value_dim);
         let registers = isa.tiles().filter(|_| tiles_pay(problem, sequence)).map(|tiles| (tiles, tiles.open()));
@@ -149,27 +149,24 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
             start = block_keys.end;
             let block_k = Rows::new(isa, &problem.k, sequence, kv_head, block_keys.clone(), registers.is_some(), k);
             let block_v = Rows::new(isa, &problem.v, sequence, kv_head, block_keys.clone(), true, v);
+            let whole = if registers.is_some() { TERMS } else { 1 };
+            plan(steps, problem, sequence, block_keys.clone(), whole, tiles.iter().map(|tile| &tile.lanes));
             if let Some((token, registers)) = &registers {
                 let block = tiled::Block { problem, sequence, keys: block_keys, k: block_k, v: block_v };
                 let glances = glance.map(|(wanted, _)| (wanted, &mut glances[..]));
-                block.attend(isa, *token, registers, tiled, tiles, glances, scores, bent);
+                block.attend(isa, *token, registers, tiled, steps, tiles, glances, scores, bent);
                 continue;
             }
             let mut is_ordinary = None;
-            for (t, QueryTile { lanes, queries, online, contexts, .. }) in tiles.iter_mut().enumerate() {
-                let reach = band.reach(lanes.queries());
-                let keys = block_keys.start.max(reach.start)..block_keys.end.min(reach.end);
-                let kind = classify(problem, sequence, lanes, keys.clone());
-                if kind == Tile::Empty {
-                    continue;
-                }
-                let (k, v) = (block_k.skip(keys.start - block_keys.start), block_v.skip(keys.start - block_keys.start));
+            for Step { tile, keys, skipped, kind } in &*steps {
+                let QueryTile { lanes, queries, online, contexts, .. } = &mut tiles[*tile];
+                let (k, v) = (block_k.skip(*skipped), block_v.skip(*skipped));
                 let width = lanes.width;
                 let scores = &mut scores[..keys.len() * width];
-                score(isa, problem, sequence, lanes, queries, k, keys.clone(), kind, scores, bent);
+                score(isa, problem, sequence, lanes, queries, k, keys.clone(), *kind, scores, bent);
                 let is_first = online.is_empty();
                 let factors =
-                    weigh(isa, online, scores, sequence, lanes, keys.clone(), glance.map(|(wanted, _)| (wanted, &mut glances[t])));
+                    weigh(isa, online, scores, sequence, lanes, keys.clone(), glance.map(|(wanted, _)| (wanted, &mut glances[*tile])));
                 if !is_first {
                     for (context, factor) in contexts.chunks_exact_mut(value_width.max(1)).zip(factors) {
                         if factor != 1.0 {
@@ -189,7 +186,7 @@ impl<Q: Element, K: Element> Forward<'_, '_, Q, K> {
                     out_stride: value_width,
                     accumulate: !is_first,
                 };
-                if hides(problem, kind) && !*is_ordinary.get_or_insert_with(|| block_v.are_ordinary(isa, block_keys.len(), value_width)) {
+                if hides(problem, *kind) && !*is_ordinary.get_or_insert_with(|| block_v.are_ordinary(isa, block_keys.len(), value_width)) {
                     isa.call(SkipZeros(product));
                 } else {
                     isa.call(product);

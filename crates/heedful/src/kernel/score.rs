@@ -163,6 +163,13 @@ pub(crate) fn adjust<I: Isa, Q: Element, K: Element>(
     }
 }
 
+/// The derivative of `softcap tanh(s / softcap)` by `s`, from what [`score`] left of the hyperbolic tangent.
+#[inline(always)]
+pub(crate) fn slope_of_softcap<I: Isa>(isa: I, bent: &[f32]) -> I::Vector {
+    let t = isa.load(bent);
+    isa.neg_fma(t, t, isa.splat(1.0))
+}
+
 /// The largest of the scores `[keys][width]` of each lane from `lane` on; `-inf` if there are none. NaN is passed over.
 #[inline(always)]
 pub(crate) fn largest<I: Isa>(isa: I, scores: &[f32], width: usize, lane: usize) -> I::Vector {

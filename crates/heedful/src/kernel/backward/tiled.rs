@@ -7,10 +7,10 @@
 use std::mem::swap;
 use std::ops::Range;
 
-use super::{Block, QueryTile, slope_of_softcap};
+use super::{Block, QueryTile};
 use crate::Element;
 use crate::kernel::elementary::exp_of_nonpositive;
-use crate::kernel::score::adjust;
+use crate::kernel::score::{adjust, slope_of_softcap};
 use crate::kernel::steps::Step;
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
 use crate::simd::buffer::Buffer;

@@ -12,7 +12,7 @@ use super::{QueryTile, weigh};
 use crate::Element;
 use crate::kernel::glance::{TileGlance, Wanted, Watch};
 use crate::kernel::score::{adjust, hides, multiply};
-use crate::kernel::steps::{Step, plan};
+use crate::kernel::steps::Step;
 use crate::kernel::tile::{KEYS, MOST_LANES, ROWS, Rows, padded, transpose_rows};
 use crate::problem::{Problem, Sequence};
 use crate::simd::buffer::Buffer;
@@ -31,7 +31,6 @@ pub(super) struct Scratch {
     weights: [Right; 2],
     /// Scores of every second tile; the others have a buffer already.
     scores: Buffer,
-    steps: Vec<Step>,
 }
 
 /// Some keys of a sequence and their values.
@@ -52,14 +51,14 @@ impl<Q: Element, K: Element> Block<'_, '_, Q, K> {
         token: Tiles,
         registers: &Registers,
         scratch: &mut Scratch,
+        steps: &[Step],
         tiles: &mut [QueryTile],
         mut glances: Option<(&Wanted<'_>, &mut [TileGlance])>,
         scores: &mut [f32],
         bent: &mut Buffer,
     ) {
         let Self { problem, sequence, .. } = *self;
-        let Scratch { keys, values, transposed, weights: [even_weights, odd_weights], scores: odd_scores, steps } = scratch;
-        plan(steps, problem, sequence, self.keys.clone(), TERMS, tiles.iter().map(|tile| &tile.lanes));
+        let Scratch { keys, values, transposed, weights: [even_weights, odd_weights], scores: odd_scores } = scratch;
         let [dim, value_dim] = problem.dims();
         let (count, value_width) = (self.keys.len(), padded(value_dim));
         let is_ordinary = self.k.are_ordinary(isa, count, padded(dim))

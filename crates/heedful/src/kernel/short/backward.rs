@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::{WIDTH, place_of, tile_rows, tile_width, write_product};
 use crate::kernel::backward::Saved;
 use crate::kernel::elementary::exp_of_nonpositive;
-use crate::kernel::score::score;
+use crate::kernel::score::{score, slope_of_softcap};
 use crate::kernel::tile::{Lanes, MOST_LANES, Rows, padded};
 use crate::output::Output;
 use crate::problem::{Problem, Sequence};
@@ -268,9 +268,7 @@ fn differentiate<I: Isa>(
             isa.store(isa.mul(scaled, isa.sub(isa.load(&d[lane..]), delta)), &mut d[lane..]);
         }
         for (t, d) in bent.unwrap_or(&[]).chunks_exact(width).zip(d_weights.chunks_mut(stride)).take(keys) {
-            let t = isa.load(&t[lane..]);
-            let slope = isa.neg_fma(t, t, isa.splat(1.0));
-            isa.store(isa.mul(isa.load(&d[lane..]), slope), &mut d[lane..]);
+            isa.store(isa.mul(isa.load(&d[lane..]), slope_of_softcap(isa, &t[lane..])), &mut d[lane..]);
         }
     }
 }

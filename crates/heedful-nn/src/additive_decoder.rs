@@ -23,8 +23,8 @@ use crate::attention_step::{Attend, AttendBackward, Comparison, Sources};
 use crate::guide::Guide;
 use crate::incremental::Imposed;
 use crate::packed::TimeMajor;
-use crate::product::{Matrix, add_gradient_product, add_product, add_product_strided};
-use crate::recurrent::{Cell, Recurrent, State, Step, StepBack, transpose};
+use crate::product::{Matrix, Packed, add_gradient_product, add_packed_product_strided};
+use crate::recurrent::{Cell, Recurrent, State, Step, StepBack};
 use crate::{Gradients, Init, Linear, Parameter, Parameters, Workspace};
 
 /// How a decoder state `s` and a memory vector `h` are compared. No score is divided by a root of the width.
@@ -84,9 +84,9 @@ pub struct Memory<'a> {
 #[derive(Debug)]
 pub struct Prepared {
     /// `[W_hh^T | W^T]`, `[H, gates * H + A]`.
-    state: Vec<f32>,
+    state: Packed,
     /// The context's columns of `W_ih`, transposed and in the order of a working row: `[M, gates * H]`.
-    context: Vec<f32>,
+    context: Packed,
 }
 
 /// What the forward pass keeps for the backward pass.
@@ -174,18 +174,24 @@ impl AdditiveDecoder {
 
     /// The weights as [`step`](Self::step) reads them.
     pub fn prepare(&self, parameters: &Parameters, workspace: &mut Workspace) -> Prepared {
+        self.pack(parameters, |weight| weight.t(), workspace)
+    }
+
+    /// The weights that each step multiplies by, `[gates * H + A, H]` and `[gates * H, M]`, after `turn`.
+    fn pack(&self, parameters: &Parameters, turn: fn(Matrix<'_>) -> Matrix<'_>, workspace: &mut Workspace) -> Prepared {
         let hidden = self.cell.hidden();
         let (gates, width) = (self.cell.cell.gates() * hidden, self.state_width());
-        let mut state = workspace.take(hidden * width);
-        self.cell.transpose_state_weight(parameters, &mut state, width);
+        let mut rows = workspace.take(width * hidden);
+        rows[..gates * hidden].copy_from_slice(&parameters[self.cell.weight_hh]);
         if let Some(query) = self.query {
-            transpose(&parameters[query.weight], query.outputs(), hidden, &mut state[gates..], width);
+            rows[gates * hidden..].copy_from_slice(&parameters[query.weight]);
         }
-        let mut by_row = workspace.take(gates * self.memory);
-        self.cell.copy_input_weight(parameters, self.embedding, self.memory, &mut by_row);
-        let mut context = workspace.take(gates * self.memory);
-        transpose(&by_row, gates, self.memory, &mut context, gates);
-        workspace.give(by_row);
+        let state = Packed::new(turn(Matrix::new(&rows, width, hidden)), workspace);
+        workspace.give(rows);
+        let mut rows = workspace.take(gates * self.memory);
+        self.cell.copy_input_weight(parameters, self.embedding, self.memory, &mut rows);
+        let context = Packed::new(turn(Matrix::new(&rows, gates, self.memory)), workspace);
+        workspace.give(rows);
         Prepared { state, context }
     }
 
@@ -314,13 +320,7 @@ impl AdditiveDecoder {
         let mut d_memory = workspace.zeros(memory.values.len());
         let mut d_keys = workspace.zeros(saved.keys.len());
         let mut d_context = workspace.copy(d_context);
-        let mut state_weight = workspace.take(width * hidden);
-        state_weight[..gates * hidden].copy_from_slice(&parameters[self.cell.weight_hh]);
-        if let Some(query) = self.query {
-            state_weight[gates * hidden..].copy_from_slice(&parameters[query.weight]);
-        }
-        let mut context_weight = workspace.take(gates * self.memory);
-        self.cell.copy_input_weight(parameters, self.embedding, self.memory, &mut context_weight);
+        let weights = self.pack(parameters, |weight| weight, workspace);
         let mut d_energy = workspace.zeros(self.energy.map_or(0, Parameter::len));
         let mut d_scores = workspace.take(memory.offsets.windows(2).map(|sentence| sentence[1] - sentence[0]).max().unwrap_or(0));
         let mut query = workspace.take(self.query.map_or(0, |query| query.outputs()));
@@ -356,7 +356,7 @@ impl AdditiveDecoder {
             cell.backward(row_buffer, stride, step, hidden);
 
             let d_context = &mut d_context[rows.start * self.memory..rows.end * self.memory];
-            add_product(d_context, Matrix::strided(row_buffer, n, gates, stride), Matrix::new(&context_weight, gates, self.memory));
+            add_packed_product_strided(d_context, self.memory, Matrix::strided(row_buffer, n, gates, stride), &weights.context);
             let previous = &saved.previous[range];
             let (queries, d_queries, query_stride) = match self.query {
                 Some(query) => (None, &mut row_buffer[stride - query.outputs()..], stride),
@@ -378,8 +378,9 @@ impl AdditiveDecoder {
                 query: &mut query,
             });
             let d_state = Matrix::strided(&row_buffer[cell.state_block() * hidden..], n, width, stride);
-            add_product(&mut carry.hidden[..n * hidden], d_state, Matrix::new(&state_weight, width, hidden));
+            add_packed_product_strided(&mut carry.hidden[..n * hidden], hidden, d_state, &weights.state);
         }
+        weights.release(workspace);
 
         self.cell.add_state_gradients(gradients, &saved.rows, stride, &saved.previous);
         self.cell.add_input_gradients(gradients, &saved.rows, stride, embedded, 0);
@@ -398,7 +399,7 @@ impl AdditiveDecoder {
         }
         let mut d_embedded = workspace.take(total * self.embedding);
         self.cell.input_gradient(parameters, &saved.rows, stride, 0, self.embedding, &mut d_embedded);
-        for buffer in [d_keys, d_context, state_weight, context_weight, d_energy, d_scores, query, d_scores_beside] {
+        for buffer in [d_keys, d_context, d_energy, d_scores, query, d_scores_beside] {
             workspace.give(buffer);
         }
         saved.release(workspace);
@@ -421,9 +422,9 @@ impl AdditiveDecoder {
         context: &mut [f32],
     ) {
         let (n, stride, hidden) = (sentences.len(), self.stride(), self.cell.hidden());
-        let (cell, width) = (self.cell.cell, self.state_width());
+        let cell = self.cell.cell;
         let previous = Matrix::new(step.previous, n, hidden);
-        add_product_strided(&mut rows[cell.state_block() * hidden..], stride, previous, Matrix::new(&prepared.state, hidden, width));
+        add_packed_product_strided(&mut rows[cell.state_block() * hidden..], stride, previous, &prepared.state);
         let (queries, query_stride) = match self.query {
             Some(query) => (&rows[stride - query.outputs()..], stride),
             None => (step.previous, hidden),
@@ -437,8 +438,7 @@ impl AdditiveDecoder {
             weights,
             context: &mut *context,
         });
-        let gates = cell.gates() * hidden;
-        add_product_strided(rows, stride, Matrix::new(context, n, self.memory), Matrix::new(&prepared.context, self.memory, gates));
+        add_packed_product_strided(rows, stride, Matrix::new(context, n, self.memory), &prepared.context);
         cell.forward(rows, stride, step, hidden);
     }
 
@@ -477,8 +477,8 @@ impl AdditiveDecoder {
 impl Prepared {
     /// Gives its buffers back.
     pub fn release(self, workspace: &mut Workspace) {
-        workspace.give(self.state);
-        workspace.give(self.context);
+        self.state.release(workspace);
+        self.context.release(workspace);
     }
 }
 

@@ -14,14 +14,16 @@ use heedful::simd::panel::Panel;
 use heedful::simd::tiles::{self, Left, Right};
 use heedful::simd::{Isa, MOST_LANES, Op, Tiles, dispatch};
 
+use crate::Workspace;
+
 /// Terms of a sum that are added up in registers, before they are added to the result.
 const DEPTH: usize = 1024;
 /// Columns of `b` that are copied at once.
 const COLUMNS: usize = 256;
 /// Rows of `a` that meet one panel of `b` after another while the cache holds them.
 const ROWS: usize = 64;
-/// Columns of a panel: two vectors of the largest tier.
-const PANEL: usize = 32;
+/// Columns of a panel in tile registers, and of the largest one in vectors.
+const PANEL: usize = 2 * MOST_LANES;
 /// Up to this many rows, rows of `b` are read where they lie if they can be.
 const FEW: usize = 32;
 /// In tile registers: terms, and columns, of which thirds are kept at a time.
@@ -85,6 +87,46 @@ impl Matrix<'_> {
     }
 }
 
+/// The right operand of many products, laid out once as the kernel of the running tier reads it: `[blocks of DEPTH][panels][terms][panel_width]`.
+#[derive(Debug)]
+pub struct Packed {
+    panels: Vec<f32>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Packed {
+    /// Lays out `b` in a buffer of `workspace`.
+    pub fn new(b: Matrix<'_>, workspace: &mut Workspace) -> Self {
+        let mut panels = workspace.take(b.rows * b.columns.next_multiple_of(PANEL));
+        dispatch(Pack { b, panels: &mut panels });
+        Self { panels, rows: b.rows, columns: b.columns }
+    }
+
+    /// Gives its buffer back.
+    pub fn release(self, workspace: &mut Workspace) {
+        workspace.give(self.panels);
+    }
+}
+
+struct Pack<'a> {
+    b: Matrix<'a>,
+    panels: &'a mut [f32],
+}
+
+impl Op for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { b, panels } = self;
+        let padded = b.columns.next_multiple_of(panel_width::<I>());
+        for k in (0..b.rows).step_by(DEPTH) {
+            b.pack(isa, &mut panels[k * padded..], [k, 0], [(b.rows - k).min(DEPTH), b.columns]);
+        }
+    }
+}
+
 fn assert_fits(len: usize, rows: usize, columns: usize, row_stride: usize) {
     let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + columns };
     assert!(
@@ -113,6 +155,11 @@ pub fn add_product_strided(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b:
     run(out, row_stride, a, b, true);
 }
 
+/// `out += a b` where each row of `out` starts `row_stride` after the one before: the same bits as those of [`add_product_strided`].
+pub fn add_packed_product_strided(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b: &Packed) {
+    dispatch(PackedProduct { sums: Sums::new(out, row_stride, a, [b.rows, b.columns], true), b });
+}
+
 /// `out = a b` for a gradient: in tile registers, where there are any, which is as exact as [`product`] and faster for many rows.
 pub fn gradient_product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
     run_gradient(out, b.columns, a, b, false);
@@ -136,6 +183,11 @@ fn run_gradient(out: &mut [f32], row_stride: usize, a: Matrix<'_>, b: Matrix<'_>
     dispatch(Gradient(Product::new(out, row_stride, a, b, accumulate)));
 }
 
+/// Columns of a panel: two vectors, so that what a sum reads lies side by side.
+const fn panel_width<I: Isa>() -> usize {
+    2 * I::LANES
+}
+
 thread_local! {
     /// The blocks of `a` and `b` that a product of this thread reads.
     static BLOCKS: RefCell<Blocks> = RefCell::default();
@@ -143,60 +195,96 @@ thread_local! {
 
 #[derive(Default)]
 struct Blocks {
-    /// `[terms][ROWS]`
+    /// `[ROWS][DEPTH]`
     a: Vec<f32>,
-    /// `[columns / PANEL][terms][PANEL]`
+    /// `[columns / panel_width][terms][panel_width]`
     b: Vec<f32>,
     left: Left,
     /// One for each panel.
     right: Vec<Right>,
 }
 
-struct Product<'a> {
+/// A result, and what is the same for it whatever the right operand looks like.
+struct Sums<'a> {
     out: &'a mut [f32],
     row_stride: usize,
     a: Matrix<'a>,
-    b: Matrix<'a>,
     accumulate: bool,
+}
+
+/// Where panels of the right operand lie.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    data: &'a [f32],
+    /// From panel to panel.
+    stride: usize,
+    /// From row to row of a panel.
+    row_stride: usize,
+}
+
+struct Product<'a> {
+    sums: Sums<'a>,
+    b: Matrix<'a>,
 }
 
 impl<'a> Product<'a> {
     fn new(out: &'a mut [f32], row_stride: usize, a: Matrix<'a>, b: Matrix<'a>, accumulate: bool) -> Self {
-        assert_eq!(a.columns, b.rows, "inner dimensions of a product [{}, {}] x [{}, {}]", a.rows, a.columns, b.rows, b.columns);
-        assert_fits(out.len(), a.rows, b.columns, row_stride);
-        Self { out, row_stride, a, b, accumulate }
+        Self { sums: Sums::new(out, row_stride, a, [b.rows, b.columns], accumulate), b }
     }
 }
 
 impl Op for Product<'_> {
     type Output = ();
+
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
-        let (rows, columns, depth) = (self.a.rows, self.b.columns, self.a.columns);
-        if rows == 0 || columns == 0 {
-            return;
-        }
-        if depth == 0 {
-            if !self.accumulate {
-                for i in 0..rows {
-                    self.out[i * self.row_stride..][..columns].fill(0.0);
-                }
-            }
+        let (a, b) = (self.sums.a, self.b);
+        if a.rows == 0 || b.columns == 0 || self.sums.finished_without_terms(b.columns) {
             return;
         }
         let mut blocks = BLOCKS.take();
+        let in_place = b.column_stride == 1 && a.rows <= FEW && b.columns.is_multiple_of(I::LANES);
+        for k in (0..a.columns).step_by(DEPTH) {
+            let terms = (a.columns - k).min(DEPTH);
+            for j in (0..b.columns).step_by(COLUMNS) {
+                let width = (b.columns - j).min(COLUMNS);
+                let panels = if in_place {
+                    Panels { data: &b.data[k * b.row_stride + j..], stride: panel_width::<I>(), row_stride: b.row_stride }
+                } else {
+                    let len = width.next_multiple_of(panel_width::<I>()) * terms;
+                    if blocks.b.len() < len {
+                        blocks.b.resize(len, 0.0);
+                    }
+                    b.pack(isa, &mut blocks.b, [k, j], [terms, width]);
+                    Panels::packed(isa, &blocks.b, terms)
+                };
+                self.sums.add(isa, &mut blocks.a, panels, [j, k], [width, terms]);
+            }
+        }
+        BLOCKS.set(blocks);
+    }
+}
+
+struct PackedProduct<'a> {
+    sums: Sums<'a>,
+    b: &'a Packed,
+}
+
+impl Op for PackedProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(mut self, isa: I) {
+        let (depth, columns) = (self.b.rows, self.b.columns);
+        if self.sums.a.rows == 0 || columns == 0 || self.sums.finished_without_terms(columns) {
+            return;
+        }
+        let padded = columns.next_multiple_of(panel_width::<I>());
+        let mut blocks = BLOCKS.take();
         for k in (0..depth).step_by(DEPTH) {
             let terms = (depth - k).min(DEPTH);
-            for j in (0..columns).step_by(COLUMNS) {
-                let width = (columns - j).min(COLUMNS);
-                let in_place = self.b.column_stride == 1 && rows <= FEW && columns.is_multiple_of(I::LANES);
-                if !in_place {
-                    self.pack(isa, &mut blocks.b, [k, j], [terms, width]);
-                }
-                for i in (0..rows).step_by(ROWS) {
-                    self.block(isa, &mut blocks.a, (!in_place).then_some(&blocks.b), [i, j, k], [(rows - i).min(ROWS), width, terms]);
-                }
-            }
+            let panels = Panels::packed(isa, &self.b.panels[k * padded..], terms);
+            self.sums.add(isa, &mut blocks.a, panels, [0, k], [columns, terms]);
         }
         BLOCKS.set(blocks);
     }
@@ -211,8 +299,9 @@ impl Op for Gradient<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
         // Below this, laying out the operands takes longer than multiplying them. Whatever the number of rows, a row has the same bits.
-        let pays = self.0.b.columns >= PANEL && self.0.a.columns >= tiles::TERMS;
-        match isa.tiles().filter(|_| pays && self.0.a.is_ordinary(isa) && self.0.b.is_ordinary(isa)) {
+        let (a, b) = (self.0.sums.a, self.0.b);
+        let pays = b.columns >= PANEL && a.columns >= tiles::TERMS;
+        match isa.tiles().filter(|_| pays && a.is_ordinary(isa) && b.is_ordinary(isa)) {
             Some(tiles) => self.0.in_tiles(isa, tiles),
             None => self.0.run(isa),
         }
@@ -222,18 +311,19 @@ impl Op for Gradient<'_> {
 impl Product<'_> {
     #[inline(always)]
     fn in_tiles<I: Isa>(&mut self, isa: I, tiles: Tiles) {
-        let Self { a, b, row_stride, .. } = *self;
+        let Self { sums: Sums { ref mut out, row_stride, a, accumulate }, b } = *self;
         let mut blocks = BLOCKS.take();
+        blocks.b.resize(blocks.b.len().max(TILE_DEPTH * PANEL), 0.0);
         let registers = tiles.open();
         for k in (0..a.columns).step_by(TILE_DEPTH) {
             let terms = (a.columns - k).min(TILE_DEPTH);
-            let accumulate = self.accumulate || k > 0;
+            let accumulate = accumulate || k > 0;
             for j in (0..b.columns).step_by(TILE_COLUMNS) {
                 let width = (b.columns - j).min(TILE_COLUMNS);
                 let panels = width.div_ceil(PANEL);
                 blocks.right.resize_with(panels.max(blocks.right.len()), Right::default);
                 for (p, right) in blocks.right[..panels].iter_mut().enumerate() {
-                    self.pack(isa, &mut blocks.b, [k, j + p * PANEL], [terms, (width - p * PANEL).min(PANEL)]);
+                    b.pack(isa, &mut blocks.b, [k, j + p * PANEL], [terms, (width - p * PANEL).min(PANEL)]);
                     right.fill(tiles, &blocks.b, PANEL, PANEL, terms);
                 }
                 for i in (0..a.rows).step_by(ROWS) {
@@ -241,16 +331,12 @@ impl Product<'_> {
                     if a.column_stride == 1 {
                         blocks.left.fill(tiles, &a.data[i * a.row_stride + k..], a.row_stride, count, terms);
                     } else {
-                        blocks.a.resize(DEPTH * ROWS, 0.0);
-                        for lane in (0..terms).step_by(I::LANES) {
-                            let used = (terms - lane).min(I::LANES);
-                            transpose(isa, &a, [i, k + lane], [count, used], &mut blocks.a[lane..], TILE_DEPTH);
-                        }
+                        a.turn(isa, [i, k], [count, terms], &mut blocks.a, TILE_DEPTH);
                         blocks.left.fill(tiles, &blocks.a, TILE_DEPTH, count, terms);
                     }
                     for (p, right) in blocks.right[..panels].iter().enumerate() {
                         let (first, used) = (j + p * PANEL, (width - p * PANEL).min(PANEL));
-                        let out = &mut self.out[i * row_stride + first..];
+                        let out = &mut out[i * row_stride + first..];
                         let product = |out, out_stride, accumulate| tiles::Product {
                             left: &blocks.left,
                             first: [0, 0],
@@ -278,23 +364,22 @@ impl Product<'_> {
         drop(registers);
         BLOCKS.set(blocks);
     }
+}
 
-    /// Copies `[terms, width]` of `b` from `[k, j]` on, as panels `[width / PANEL][terms][PANEL]`, with zeros behind the last column.
+impl Matrix<'_> {
+    /// Copies `[terms, width]` from `[k, j]` on, as panels `[width / panel_width][terms][panel_width]`, with zeros behind the last column.
     #[inline(always)]
-    fn pack<I: Isa>(&self, isa: I, block: &mut Vec<f32>, [k, j]: [usize; 2], [terms, width]: [usize; 2]) {
-        let b = &self.b;
-        let len = width.div_ceil(PANEL) * PANEL * terms;
-        if block.len() < len {
-            block.resize(len, 0.0);
-        }
-        for (p, panel) in block[..len].chunks_exact_mut(PANEL * terms).enumerate() {
-            let first = j + p * PANEL;
-            let used = (j + width - first).min(PANEL);
-            if b.column_stride == 1 {
-                for (l, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-                    let from = &b.data[(k + l) * b.row_stride + first..][..used];
-                    if used == PANEL {
-                        for at in (0..PANEL).step_by(I::LANES) {
+    fn pack<I: Isa>(&self, isa: I, to: &mut [f32], [k, j]: [usize; 2], [terms, width]: [usize; 2]) {
+        let panel_width = panel_width::<I>();
+        let len = width.next_multiple_of(panel_width) * terms;
+        for (p, panel) in to[..len].chunks_exact_mut(panel_width * terms).enumerate() {
+            let first = j + p * panel_width;
+            let used = (j + width - first).min(panel_width);
+            if self.column_stride == 1 {
+                for (l, row) in panel.chunks_exact_mut(panel_width).enumerate() {
+                    let from = &self.data[(k + l) * self.row_stride + first..][..used];
+                    if used == panel_width {
+                        for at in (0..panel_width).step_by(I::LANES) {
                             isa.store(isa.load(&from[at..]), &mut row[at..]);
                         }
                     } else {
@@ -303,42 +388,79 @@ impl Product<'_> {
                     }
                 }
             } else {
-                for lane in (0..PANEL).step_by(I::LANES) {
-                    transpose(isa, b, [k, first + lane], [terms, used.saturating_sub(lane).min(I::LANES)], &mut panel[lane..], PANEL);
+                for lane in (0..panel_width).step_by(I::LANES) {
+                    let used = used.saturating_sub(lane).min(I::LANES);
+                    transpose(isa, self, [k, first + lane], [terms, used], &mut panel[lane..], panel_width);
                 }
             }
         }
     }
+}
 
-    /// Rows `i..i + count`, columns `j..j + width`, with terms `k..k + terms` of their sums.
+impl Matrix<'_> {
+    /// Copies `[count, terms]` of a transpose from `[i, k]` on as rows that are `stride` apart, with zeros behind the last term up to a whole vector.
     #[inline(always)]
-    fn block<I: Isa>(
-        &mut self,
-        isa: I,
-        copy: &mut Vec<f32>,
-        packed: Option<&Vec<f32>>,
-        [i, j, k]: [usize; 3],
-        [count, width, terms]: [usize; 3],
-    ) {
-        let (a, b) = (self.a, self.b);
+    fn turn<I: Isa>(&self, isa: I, [i, k]: [usize; 2], [count, terms]: [usize; 2], to: &mut Vec<f32>, stride: usize) {
+        if to.len() < ROWS * stride {
+            to.resize(ROWS * stride, 0.0);
+        }
+        for first in (0..terms).step_by(I::LANES) {
+            transpose(isa, self, [i, k + first], [count, (terms - first).min(I::LANES)], &mut to[first..], stride);
+        }
+    }
+}
+
+impl<'a> Panels<'a> {
+    /// Panels of `terms` rows as [`Matrix::pack`] leaves them.
+    #[inline(always)]
+    fn packed<I: Isa>(_: I, data: &'a [f32], terms: usize) -> Self {
+        Self { data, stride: panel_width::<I>() * terms, row_stride: panel_width::<I>() }
+    }
+}
+
+impl<'a> Sums<'a> {
+    /// `b` is the shape of the right operand.
+    fn new(out: &'a mut [f32], row_stride: usize, a: Matrix<'a>, b: [usize; 2], accumulate: bool) -> Self {
+        assert_eq!(a.columns, b[0], "inner dimensions of a product [{}, {}] x [{}, {}]", a.rows, a.columns, b[0], b[1]);
+        assert_fits(out.len(), a.rows, b[1], row_stride);
+        Self { out, row_stride, a, accumulate }
+    }
+
+    /// Whether the sums have no terms; then they are complete from here on.
+    fn finished_without_terms(&mut self, columns: usize) -> bool {
+        let empty = self.a.columns == 0;
+        if empty && !self.accumulate {
+            for i in 0..self.a.rows {
+                self.out[i * self.row_stride..][..columns].fill(0.0);
+            }
+        }
+        empty
+    }
+
+    /// All rows, columns `j..j + width`, with terms `k..k + terms` of their sums.
+    #[inline(always)]
+    fn add<I: Isa>(&mut self, isa: I, copy: &mut Vec<f32>, panels: Panels<'_>, [j, k]: [usize; 2], [width, terms]: [usize; 2]) {
+        for i in (0..self.a.rows).step_by(ROWS) {
+            self.block(isa, copy, panels, [i, j, k], [(self.a.rows - i).min(ROWS), width, terms]);
+        }
+    }
+
+    /// The same for rows `i..i + count`.
+    #[inline(always)]
+    fn block<I: Isa>(&mut self, isa: I, copy: &mut Vec<f32>, panels: Panels<'_>, [i, j, k]: [usize; 3], [count, width, terms]: [usize; 3]) {
+        let (a, panel_width) = (self.a, panel_width::<I>());
         let accumulate = self.accumulate || k > 0;
         let mut scalars = &a.data[i * a.row_stride + k * a.column_stride..];
         let mut scalar_strides = [a.column_stride, a.row_stride];
-        if a.row_stride == 1 && count == ROWS && width > 2 * PANEL {
-            // Each term lies in a memory page of its own: gathered once, they are read panel after panel without missing the page cache.
-            copy.resize(DEPTH * ROWS, 0.0);
-            for (l, to) in copy.chunks_exact_mut(ROWS).take(terms).enumerate() {
-                to.copy_from_slice(&scalars[l * a.column_stride..][..ROWS]);
-            }
-            (scalars, scalar_strides) = (copy, [ROWS, 1]);
+        if a.row_stride == 1 && a.column_stride > 1 && width > PANEL {
+            // Turned once, so that what one panel after another reads lies side by side.
+            a.turn(isa, [i, k], [count, terms], copy, DEPTH);
+            (scalars, scalar_strides) = (copy, [1, DEPTH]);
         }
-        for first in (0..width).step_by(PANEL) {
-            let used = (width - first).min(PANEL);
+        for (p, first) in (0..width).step_by(panel_width).enumerate() {
+            let used = (width - first).min(panel_width);
             let whole = used - used % I::LANES;
-            let (rows, row_stride) = match packed {
-                Some(packed) => (&packed[first * terms..][..PANEL * terms], PANEL),
-                None => (&b.data[k * b.row_stride + j + first..], b.row_stride),
-            };
+            let (rows, row_stride) = (&panels.data[p * panels.stride..], panels.row_stride);
             let start = i * self.row_stride + j + first;
             if whole > 0 {
                 let (out, out_stride) = (&mut self.out[start..], self.row_stride);
@@ -505,6 +627,10 @@ mod tests {
                 product(&mut alone, Matrix::new(a, 1, k), right);
                 prop_assert_eq!(&alone, row);
             }
+            let mut from_packed = vec![0.0; m * n];
+            let packed = Packed::new(right, &mut Workspace::new());
+            add_packed_product_strided(&mut from_packed, n, Matrix::new(&a, m, k), &packed);
+            prop_assert_eq!(from_packed, together);
         }
     }
 }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::elman::{self, Activation};
 use crate::packed::TimeMajor;
-use crate::product::{Matrix, add_gradient_product, add_gradient_product_strided, add_product, add_product_strided};
+use crate::product::{Matrix, Packed, add_gradient_product, add_gradient_product_strided, add_packed_product_strided, add_product_strided};
 use crate::{Gradients, Init, Parameter, Parameters, Workspace};
 use crate::{gru, lstm};
 
@@ -309,20 +309,17 @@ impl Recurrent {
             self.advance(&prepared, gates, Step { previous, memory, tanh_memory, output: &mut output[range.clone()] });
             state.hidden[..n * hidden].copy_from_slice(&output[range]);
         }
-        workspace.give(prepared);
+        prepared.release(workspace);
         (output, state, saved)
     }
 
-    /// `W_hh^T`, the layout in which [`step`](Self::step) reads it fastest.
-    pub fn prepare(&self, parameters: &Parameters, workspace: &mut Workspace) -> Vec<f32> {
-        let width = self.cell.gates() * self.hidden;
-        let mut prepared = workspace.take(self.hidden * width);
-        self.transpose_state_weight(parameters, &mut prepared, width);
-        prepared
+    /// `W_hh^T` as [`step`](Self::step) reads it.
+    pub fn prepare(&self, parameters: &Parameters, workspace: &mut Workspace) -> Packed {
+        Packed::new(self.state_weight(parameters).t(), workspace)
     }
 
     /// Reads one token of each sentence, `x [n, input]`, and advances `state` in place; `prepared` comes from [`prepare`](Self::prepare).
-    pub fn step(&self, parameters: &Parameters, prepared: &[f32], x: &[f32], state: &mut State, workspace: &mut Workspace) {
+    pub fn step(&self, parameters: &Parameters, prepared: &Packed, x: &[f32], state: &mut State, workspace: &mut Workspace) {
         let width = self.cell.blocks() * self.hidden;
         let mut gates = workspace.take(x.len() / self.input * width);
         self.fill_bias(parameters, &mut gates, width);
@@ -336,11 +333,10 @@ impl Recurrent {
     }
 
     /// One step from working rows that hold the input's part of the pre-activations.
-    fn advance(&self, prepared: &[f32], gates: &mut [f32], step: Step<'_>) {
+    fn advance(&self, prepared: &Packed, gates: &mut [f32], step: Step<'_>) {
         let (hidden, width) = (self.hidden, self.cell.blocks() * self.hidden);
         let previous = Matrix::new(step.previous, step.previous.len() / hidden, hidden);
-        let weight = Matrix::new(prepared, hidden, self.cell.gates() * hidden);
-        add_product_strided(&mut gates[self.cell.state_block() * hidden..], width, previous, weight);
+        add_packed_product_strided(&mut gates[self.cell.state_block() * hidden..], width, previous, prepared);
         self.cell.forward(gates, width, step, hidden);
     }
 
@@ -362,7 +358,7 @@ impl Recurrent {
         let (width, state_width) = (cell.blocks() * hidden, cell.gates() * hidden);
         let mut saved = saved;
         let mut carry = d_last;
-        let weight = Matrix::new(&parameters[self.weight_hh], state_width, hidden);
+        let weight = Packed::new(self.state_weight(parameters), workspace);
         for i in (0..layout.steps()).rev() {
             let rows = layout.rows(direction.step(i, layout.steps()));
             let (n, range) = (rows.len(), rows.start * hidden..rows.end * hidden);
@@ -382,8 +378,9 @@ impl Recurrent {
             };
             cell.backward(gates, width, step, hidden);
             let d_state = Matrix::strided(&gates[cell.state_block() * hidden..], n, state_width, width);
-            add_product(&mut carry.hidden[..n * hidden], d_state, weight);
+            add_packed_product_strided(&mut carry.hidden[..n * hidden], hidden, d_state, &weight);
         }
+        weight.release(workspace);
 
         self.add_state_gradients(gradients, &saved.gates, width, &saved.previous);
         self.add_input_gradients(gradients, &saved.gates, width, x, 0);
@@ -481,9 +478,9 @@ impl Recurrent {
         }
     }
 
-    /// `W_hh^T`, `[hidden, gates * hidden]` with rows `stride` apart: the layout in which a product of few rows reads it fastest.
-    pub(crate) fn transpose_state_weight(&self, parameters: &Parameters, out: &mut [f32], stride: usize) {
-        transpose(&parameters[self.weight_hh], self.cell.gates() * self.hidden, self.hidden, out, stride);
+    /// `W_hh`, `[gates * hidden, hidden]`.
+    fn state_weight<'p>(&self, parameters: &'p Parameters) -> Matrix<'p> {
+        Matrix::new(&parameters[self.weight_hh], self.cell.gates() * self.hidden, self.hidden)
     }
 
     /// The columns of `W_ih` from `column` on, `[gates * hidden, columns]`, with its rows in the order of a working row.
@@ -520,20 +517,6 @@ pub(crate) fn blocks<const N: usize>(row: &mut [f32], hidden: usize) -> [&mut [f
 fn add(sums: &mut [f32], values: &[f32]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += value;
-    }
-}
-
-/// Writes the transpose of `matrix [rows, columns]` to `out`, rows `stride` apart, tile by tile so that both sides stay in the cache.
-pub(crate) fn transpose(matrix: &[f32], rows: usize, columns: usize, out: &mut [f32], stride: usize) {
-    const TILE: usize = 16;
-    for row in (0..rows).step_by(TILE) {
-        for column in (0..columns).step_by(TILE) {
-            for j in column..(column + TILE).min(columns) {
-                for i in row..(row + TILE).min(rows) {
-                    out[j * stride + i] = matrix[i * columns + j];
-                }
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! context fixed. The encoder reads the source from its end, which puts the first words of both sides close together (Sutskever et al. 2014,
 //! section 3.3). Both can be switched off.
 
+use heedful_nn::product::Packed;
 use heedful_nn::recurrent::{self, Recurrent};
 use heedful_nn::{Direction, Dropout, Gradients, Parameters, State, TimeMajor, Workspace, columns};
 
@@ -301,7 +302,7 @@ impl Model for Rnn {
 struct RnnDecoder<'m> {
     model: &'m Rnn,
     /// For each layer.
-    prepared: Vec<Vec<f32>>,
+    prepared: Vec<Packed>,
     /// For each layer.
     states: Vec<State>,
     /// One row for each row of the decoder.

@@ -127,7 +127,8 @@ unsafe fn all_lanes<I: Isa, const K_UNIT: bool, const N_UNIT: bool>(isa: I, p: &
 /// Each index that the sizes and strides of `p` reach must lie in its slice, and `lane + VECTORS * LANES <= p.width`.
 #[inline(always)]
 unsafe fn all_rows<I: Isa, const VECTORS: usize, const K_UNIT: bool, const N_UNIT: bool>(isa: I, p: &mut Panel<'_>, lane: usize) {
-    let most = (I::REGISTERS / (2 * VECTORS)).min(MOST_ROWS);
+    // Beside the sums, registers hold the panel's vectors and a scalar; one is left over.
+    let most = ((I::REGISTERS - VECTORS - 2) / VECTORS).min(MOST_ROWS);
     let mut first = 0;
     // A single vector needs more rows to make up for the loads.
     while VECTORS == 1 && I::REGISTERS >= 2 * DOUBLE_ROWS && p.count - first >= DOUBLE_ROWS {

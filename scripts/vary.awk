@@ -3,8 +3,8 @@
 #   for seed in 1 2 3; do zcat train.tsv.gz | LC_ALL=C awk -v seed=$seed -f scripts/vary.awk; done | gzip > varied.tsv.gz
 #
 # Columns: English, German. Tatoeba knows hardly any name but Tom, Mary and Boston, hardly any time but 2:30, and a model learns only what it has seen.
-# What is exchanged stands equally often on both sides, all of its occurrences alike, so that the pair stays a translation. The choice depends on the seed
-# and the line number alone: the same text comes out of every awk.
+# What is exchanged stands equally often on both sides, all of its occurrences alike, so that the pair stays a translation. The choice follows from the seed
+# and the text alone: the same comes out of every awk.
 
 BEGIN {
     FS = OFS = "\t"

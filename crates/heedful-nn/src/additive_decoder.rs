@@ -174,11 +174,11 @@ impl AdditiveDecoder {
 
     /// The weights as [`step`](Self::step) reads them.
     pub fn prepare(&self, parameters: &Parameters, workspace: &mut Workspace) -> Prepared {
-        self.pack(parameters, |weight| weight.t(), workspace)
+        self.pack(parameters, true, workspace)
     }
 
-    /// The weights that each step multiplies by, `[gates * H + A, H]` and `[gates * H, M]`, after `turn`.
-    fn pack(&self, parameters: &Parameters, turn: fn(Matrix<'_>) -> Matrix<'_>, workspace: &mut Workspace) -> Prepared {
+    /// The weights that each step multiplies by, `[gates * H + A, H]` and `[gates * H, M]`, or their transposes.
+    fn pack(&self, parameters: &Parameters, transposed: bool, workspace: &mut Workspace) -> Prepared {
         let hidden = self.cell.hidden();
         let (gates, width) = (self.cell.cell.gates() * hidden, self.state_width());
         let mut rows = workspace.take(width * hidden);
@@ -186,11 +186,13 @@ impl AdditiveDecoder {
         if let Some(query) = self.query {
             rows[gates * hidden..].copy_from_slice(&parameters[query.weight]);
         }
-        let state = Packed::new(turn(Matrix::new(&rows, width, hidden)), workspace);
+        let weight = Matrix::new(&rows, width, hidden);
+        let state = Packed::new(if transposed { weight.t() } else { weight }, workspace);
         workspace.give(rows);
         let mut rows = workspace.take(gates * self.memory);
         self.cell.copy_input_weight(parameters, self.embedding, self.memory, &mut rows);
-        let context = Packed::new(turn(Matrix::new(&rows, gates, self.memory)), workspace);
+        let weight = Matrix::new(&rows, gates, self.memory);
+        let context = Packed::new(if transposed { weight.t() } else { weight }, workspace);
         workspace.give(rows);
         Prepared { state, context }
     }
@@ -320,7 +322,7 @@ impl AdditiveDecoder {
         let mut d_memory = workspace.zeros(memory.values.len());
         let mut d_keys = workspace.zeros(saved.keys.len());
         let mut d_context = workspace.copy(d_context);
-        let weights = self.pack(parameters, |weight| weight, workspace);
+        let weights = self.pack(parameters, false, workspace);
         let mut d_energy = workspace.zeros(self.energy.map_or(0, Parameter::len));
         let mut d_scores = workspace.take(memory.offsets.windows(2).map(|sentence| sentence[1] - sentence[0]).max().unwrap_or(0));
         let mut query = workspace.take(self.query.map_or(0, |query| query.outputs()));

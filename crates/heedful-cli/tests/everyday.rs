@@ -5,7 +5,7 @@ use assert_cmd::Command;
 /// Kind, German sentence, accepted English sentences; separated by tabs. None of them, on either side, is in the training text.
 const SENTENCES: &str = include_str!("everyday.tsv");
 /// How many of the 40 the built-in model gets right; another model may only get better.
-const RIGHT: usize = 31;
+const RIGHT: usize = 32;
 
 #[test]
 fn sentences_with_names_numbers_questions_negations_and_separable_verbs_come_out_right() {

@@ -323,8 +323,10 @@ test('map: a long text, zoomed, searched and asked', () => inPage(async (page) =
   await page.waitForURL(/cell=/);
   await page.getByTestId('column').locator('li').first().waitFor();
   // Does the second mention look at the first? By keys: the second is gone to, then the first is asked about.
+  const first = page.url();
   await page.locator('.search .found').nth(1).focus();
   await page.keyboard.press('Enter');
+  await page.waitForURL((url) => url.href !== first);
   const query = page.url().match(/cell=(\d+)/)![1];
   await page.locator('.search').getByRole('button', { name: `as key: how much does token ${Number(query) + 1} look there?` }).first().focus();
   await page.keyboard.press('Enter');

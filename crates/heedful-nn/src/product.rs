@@ -395,9 +395,7 @@ impl Matrix<'_> {
             }
         }
     }
-}
 
-impl Matrix<'_> {
     /// Copies `[count, terms]` of a transpose from `[i, k]` on as rows that are `stride` apart, with zeros behind the last term up to a whole vector.
     #[inline(always)]
     fn turn<I: Isa>(&self, isa: I, [i, k]: [usize; 2], [count, terms]: [usize; 2], to: &mut Vec<f32>, stride: usize) {

@@ -239,8 +239,13 @@ impl Op for Product<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
         let (a, b) = (self.sums.a, self.b);
-        if a.rows == 0 || b.columns == 0 || self.sums.finished_without_terms(b.columns) {
+        if a.rows == 0 || b.columns == 0 {
             return;
+        }
+        if a.columns == 0 && !self.sums.accumulate {
+            for i in 0..a.rows {
+                self.sums.out[i * self.sums.row_stride..][..b.columns].fill(0.0);
+            }
         }
         let mut blocks = BLOCKS.take();
         let in_place = b.column_stride == 1 && a.rows <= FEW && b.columns.is_multiple_of(I::LANES);
@@ -276,9 +281,6 @@ impl Op for PackedProduct<'_> {
     #[inline(always)]
     fn run<I: Isa>(mut self, isa: I) {
         let (depth, columns) = (self.b.rows, self.b.columns);
-        if self.sums.a.rows == 0 || columns == 0 || self.sums.finished_without_terms(columns) {
-            return;
-        }
         let padded = columns.next_multiple_of(panel_width::<I>());
         let mut blocks = BLOCKS.take();
         for k in (0..depth).step_by(DEPTH) {
@@ -424,17 +426,6 @@ impl<'a> Sums<'a> {
         Self { out, row_stride, a, accumulate }
     }
 
-    /// Whether the sums have no terms; then they are complete from here on.
-    fn finished_without_terms(&mut self, columns: usize) -> bool {
-        let empty = self.a.columns == 0;
-        if empty && !self.accumulate {
-            for i in 0..self.a.rows {
-                self.out[i * self.row_stride..][..columns].fill(0.0);
-            }
-        }
-        empty
-    }
-
     /// All rows, columns `j..j + width`, with terms `k..k + terms` of their sums.
     #[inline(always)]
     fn add<I: Isa>(&mut self, isa: I, copy: &mut Vec<f32>, panels: Panels<'_>, [j, k]: [usize; 2], [width, terms]: [usize; 2]) {
@@ -549,6 +540,16 @@ mod tests {
         let mut out = vec![0.0; 33];
         gradient_product(&mut out, Matrix::new(&column, 40, 1).t(), Matrix::new(&matrix, 40, 33));
         assert_eq!(out, vec![240.0; 33]);
+    }
+
+    #[test]
+    fn a_packed_product_without_rows_terms_or_columns_adds_nothing() {
+        for [rows, terms, columns] in [[0, 3, 2], [3, 0, 2], [3, 2, 0]] {
+            let (a, b, mut out) = (vec![1.0; rows * terms], vec![1.0; terms * columns], vec![5.0; rows * columns]);
+            let packed = Packed::new(Matrix::new(&b, terms, columns), &mut Workspace::new());
+            add_packed_product_strided(&mut out, columns, Matrix::new(&a, rows, terms), &packed);
+            assert_eq!(out, vec![5.0; rows * columns]);
+        }
     }
 
     proptest! {

@@ -24,7 +24,10 @@ impl FeedForward {
     pub fn forward(&self, parameters: &Parameters, x: &[f32], dropout: Dropout, workspace: &mut Workspace) -> (Vec<f32>, Vec<f32>) {
         let mut hidden = self.expand.forward(parameters, x, workspace);
         for h in &mut hidden {
-            *h = h.max(0.0);
+            // Not `max`, which would hide NaN.
+            if *h < 0.0 {
+                *h = 0.0;
+            }
         }
         dropout.apply(&mut hidden);
         (self.contract.forward(parameters, &hidden, workspace), hidden)

@@ -81,7 +81,7 @@ impl SelfAttention {
         let key = [rows, heads, cache.length, head_dim];
         let strides = [cache.capacity * 2 * dim, head_dim, 2 * dim, 1];
         let q = View::strided(&projected, query.shape(), query.strides()).expect(FITS);
-        let [k, v] = [0, dim].map(|start| View::strided(&cache.data[start..], key, strides).expect(FITS));
+        let [k, v] = [0, dim].map(|start| View::strided(cache.data.get(start..).unwrap_or_default(), key, strides).expect(FITS));
         let out = ViewMut::strided(&mut context, [rows, heads, 1, head_dim], [dim, head_dim, dim, 1]).expect(FITS);
         attend(q, k, v, &serial(), out, None).expect(FITS);
         let y = self.output.forward(parameters, &context, workspace);
@@ -156,7 +156,7 @@ impl CrossAttention {
             bias.clear();
             if imposed.iter().any(|imposed| look.rows.contains(&imposed.row)) {
                 bias.resize(n * m, 0.0);
-                for (row, bias) in look.rows.clone().zip(bias.chunks_exact_mut(m)) {
+                for (row, bias) in look.rows.clone().zip(bias.chunks_exact_mut(m.max(1))) {
                     Imposed::add(imposed, row, bias);
                 }
                 options = options.bias(View::contiguous(&bias, [1, 1, n, m]).expect(FITS));
@@ -165,7 +165,8 @@ impl CrossAttention {
             let memory = &projected_memory[look.memory.start * 2 * dim..look.memory.end * 2 * dim];
             let q = View::strided(queries, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
             let [k, v] = [0, dim]
-                .map(|start| View::strided(&memory[start..], [1, heads, m, head_dim], [m * 2 * dim, head_dim, 2 * dim, 1]).expect(FITS));
+                .map(|start| memory.get(start..).unwrap_or_default())
+                .map(|memory| View::strided(memory, [1, heads, m, head_dim], [m * 2 * dim, head_dim, 2 * dim, 1]).expect(FITS));
             let context = &mut context[look.rows.start * dim..look.rows.end * dim];
             let out = ViewMut::strided(context, [1, heads, n, head_dim], [n * dim, head_dim, dim, 1]).expect(FITS);
             attend(q, k, v, &options, out, Some(&mut lse)).expect(FITS);
@@ -234,6 +235,7 @@ mod tests {
             let y = layer.step(&p, &x, &mut cache, &mut workspace);
             assert!(close(&y, &expected), "step {t}");
         }
+        assert!(layer.step(&p, &[], &mut Cache::new(0), &mut workspace).is_empty());
     }
 
     #[test]
@@ -273,5 +275,10 @@ mod tests {
         }
         let alone = layer.output.forward(&p, &projected[2 * 2 * DIM + DIM..3 * 2 * DIM], &mut workspace);
         assert!(close(&told[DIM..2 * DIM], &alone), "the context is the value of the position");
+
+        // A sentence without tokens has nothing to be looked at.
+        let (empty, imposed) = ([Look { rows: 0..1, memory: 0..0 }], [Imposed { row: 0, source: 0..1, bias: 1.0 }]);
+        let y = layer.step(&p, &x[..DIM], &[], &empty, &imposed, |_, _, p| assert!(p.is_empty()), &mut workspace);
+        assert!(close(&y, &layer.output.forward(&p, &[0.0; DIM], &mut workspace)));
     }
 }

@@ -128,7 +128,7 @@ impl Op for Pack<'_> {
 }
 
 fn assert_fits(len: usize, rows: usize, columns: usize, row_stride: usize) {
-    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + columns };
+    let needed = if rows == 0 || columns == 0 { 0 } else { (rows - 1).saturating_mul(row_stride).saturating_add(columns) };
     assert!(
         len >= needed && (row_stride >= columns || rows <= 1),
         "a matrix [{rows}, {columns}] with row stride {row_stride} does not fit into {len} numbers"
@@ -540,6 +540,15 @@ mod tests {
         let mut out = vec![0.0; 33];
         gradient_product(&mut out, Matrix::new(&column, 40, 1).t(), Matrix::new(&matrix, 40, 33));
         assert_eq!(out, vec![240.0; 33]);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not fit into 64 numbers")]
+    fn a_stride_that_overflows_is_refused() {
+        let (a, mut out) = ([1.0; 32 * 32], [0.0; 64]);
+        // 31 times it is 15 beyond all numbers that there are.
+        let stride = (usize::MAX / 31).wrapping_add(1);
+        add_gradient_product_strided(&mut out, stride, Matrix::new(&a, 32, 32), Matrix::new(&a, 32, 32));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::{Element, Options, QkvMut, Result, View, ViewMut};
 /// does not grow with the lengths. `lse` is what [`attend_backward`] and the [lenses](crate::lens) need.
 ///
 /// A query without a key to look at gets 0 and a log-sum-exp of `-inf`. With a `dim` of 0 every score is 0 before bias and mask. A NaN in a
-/// query or in a key or value that it looks at makes its row NaN; what lies where it may not look does nothing. The result does not depend on
+/// query or in a key or value that it looks at makes its row NaN; what lies where mask, positions and lengths do
+/// not let it look does nothing. The result does not depend on
 /// the number of threads.
 ///
 /// # Errors

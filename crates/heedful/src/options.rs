@@ -104,7 +104,8 @@ impl<'a> Options<'a> {
         Self { mask: Some(mask), ..self }
     }
 
-    /// Added to the scores; `-inf` forbids: `[batch or 1, heads or 1, q_len or 1, k_len or 1]`.
+    /// Added to the scores; `-inf` forbids: `[batch or 1, heads or 1, q_len or 1, k_len or 1]`. It is added after the product, so a score of NaN stays
+    /// NaN: hide a key that may hold NaN or infinity by a mask.
     #[must_use]
     pub fn bias(self, bias: View<'a, f32>) -> Self {
         Self { bias: Some(bias), ..self }

@@ -281,10 +281,11 @@ fn check_operands(operation: &'static str, q: [usize; 4], k: [usize; 4], v: [usi
     {
         return refuse("scale", scale, "it must be a finite number");
     }
+    // Queries are multiplied by `scale / softcap` beforehand, which must neither overflow nor lose digits.
     if let Some(softcap) = options.softcap
-        && !(softcap > 0.0 && softcap.is_finite())
+        && !(1e-15..=1e15).contains(&softcap)
     {
-        return refuse("softcap", softcap, "it must be a positive, finite number; leave it out for no cap");
+        return refuse("softcap", softcap, "it must be a positive number between 1e-15 and 1e15; leave it out for no cap");
     }
     let tier = options.tier.unwrap_or_else(active_tier);
     if !tier.is_available() {

@@ -28,10 +28,10 @@ impl Rotary {
     /// The angles `p * base^(-2 i / dim)` for `dim` channels; the paper's base is 10000.
     ///
     /// # Errors
-    /// If `dim` is odd.
+    /// If `dim` is odd or 0.
     pub fn new(positions: usize, dim: usize, base: f64, pairing: Pairing) -> Result<Self> {
-        let fix = || "channels are turned in pairs: take an even number".to_owned();
-        if dim % 2 == 1 {
+        let fix = || "channels are turned in pairs: take an even number of at least 2".to_owned();
+        if dim == 0 || dim % 2 == 1 {
             return Err(Error::Option { operation: "Rotary::new", option: "dim", value: dim.to_string(), fix: fix() });
         }
         let half = dim / 2;

@@ -138,6 +138,9 @@ pub(crate) fn forward<Q: Element, K: Element>(
     if let Some(lse) = &lse {
         problem.check_lse(operation, lse.len())?;
     }
+    if out.shape()[..3].contains(&0) {
+        return Ok(());
+    }
     let [dim, value_dim] = problem.dims();
     let work = Work::new(problem);
     if work.short_scores > 0 || work.decoded[0] > 0 {

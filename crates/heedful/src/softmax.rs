@@ -138,16 +138,22 @@ impl Online {
 
 /// Joins the attention of one query over two disjoint sets of keys: `(out, lse)` becomes that over both.
 ///
-/// `lse = ln(e^lse + e^other_lse)`, `out = e^(lse_before - lse) out + e^(other_lse - lse) other`.
+/// `lse = ln(e^lse + e^other_lse)`, `out = e^(lse_before - lse) out + e^(other_lse - lse) other`. A log-sum-exp of `-inf` is that of no keys: its
+/// context does nothing. NaN stays NaN.
 ///
 /// # Panics
 /// If `out` and `other` differ in length.
 pub fn merge(out: &mut [f32], lse: &mut f32, other: &[f32], other_lse: f32) {
     assert_eq!(out.len(), other.len(), "merge: contexts of different lengths");
-    let max = lse.max(other_lse);
-    if max == f32::NEG_INFINITY {
+    if other_lse == f32::NEG_INFINITY {
         return;
     }
+    if *lse == f32::NEG_INFINITY {
+        out.copy_from_slice(other);
+        *lse = other_lse;
+        return;
+    }
+    let max = lse.max(other_lse);
     let (mine, theirs) = ((*lse - max).exp(), (other_lse - max).exp());
     let sum = mine + theirs;
     for (out, other) in out.iter_mut().zip(other) {
@@ -156,12 +162,12 @@ pub fn merge(out: &mut [f32], lse: &mut f32, other: &[f32], other_lse: f32) {
     *lse = max + sum.ln();
 }
 
-/// `ln sum_i e^x_i` of a row: `-inf` if it is empty.
+/// `ln sum_i e^x_i` of a row: `-inf` if it is empty, NaN if it holds one.
 pub fn log_sum_exp(row: &[f32]) -> f32 {
     crate::kernel::slice::log_sum_exp(row)
 }
 
-/// `x_i <- e^x_i / sum_j e^x_j` in one row; returns the log-sum-exp. A row of nothing but `-inf` becomes 0.
+/// `x_i <- e^x_i / sum_j e^x_j` in one row; returns the log-sum-exp. A row of nothing but `-inf` becomes 0, one that holds NaN becomes NaN.
 pub fn softmax(row: &mut [f32]) -> f32 {
     dispatch(Softmax(row))
 }

@@ -1,6 +1,12 @@
 //! Input that does not fit gives an error that names operation, operand, shape and what to do, or the documented result; never a panic.
 
-use heedful::lens::Lens;
+use heedful::lens::{Glance, Lens, attend_with};
+use heedful::mechanism::Projection;
+use heedful::mechanism::causal::CausalAttention;
+use heedful::mechanism::luong::ReadOut;
+use heedful::mechanism::multi_head::StackedHeads;
+use heedful::rotary::{Pairing, Rotary};
+use heedful::softmax::{log_sum_exp, merge, softmax};
 use heedful::{
     Diagonal, Error, Options, Parallelism, QkvMut, Result, View, ViewMut, attend, attend_backward, attend_packed, attend_packed_backward,
 };
@@ -42,6 +48,9 @@ fn options_that_do_not_fit() {
     assert_message(with(Options::new().scale(f32::NAN)), &["option scale is NaN", "finite"]);
     assert_message(with(Options::new().softcap(0.0)), &["option softcap is 0", "positive"]);
     assert_message(with(Options::new().softcap(f32::INFINITY)), &["option softcap is inf"]);
+    // Scores divided by it would overflow, or lose all digits.
+    assert_message(with(Options::new().softcap(1e-39)), &["option softcap is", "between"]);
+    assert_message(with(Options::new().softcap(f32::MAX)), &["option softcap is", "leave it out for no cap"]);
     assert_message(with(Options::new().alibi(&[0.5; 3])), &["alibi holds 3 elements", "each of the 4 heads"]);
     assert_message(with(Options::new().key_lengths(&[7])), &["key_lengths holds 1 elements", "2 sequences"]);
     assert_message(with(Options::new().key_lengths(&[7, 8])), &["option key_lengths is 8", "7 at most"]);
@@ -135,7 +144,8 @@ fn packed_sequences_that_do_not_fit() {
 fn sizes_of_zero_have_a_result() {
     let plain = &Options::new();
     // No queries, no batch, no heads, no width of values: nothing to write.
-    for (q, k) in [([2, 4, 0, 8], [2, 2, 7, 8]), ([0, 4, 5, 8], [0, 2, 7, 8]), ([2, 0, 5, 8], [2, 0, 7, 8])] {
+    let no_heads = [([2, 0, 5, 8], [2, 0, 7, 8]), ([1, 0, 5, 8], [1, 2, 200, 8]), ([1, 0, 300, 8], [1, 2, 300, 8])];
+    for (q, k) in [([2, 4, 0, 8], [2, 2, 7, 8]), ([0, 4, 5, 8], [0, 2, 7, 8])].into_iter().chain(no_heads) {
         assert!(attend_zeros(q, k, k, q, plain).unwrap().is_empty());
     }
     assert!(attend_zeros([2, 4, 5, 8], [2, 2, 7, 8], [2, 2, 7, 0], [2, 4, 5, 0], plain).unwrap().is_empty());
@@ -177,6 +187,53 @@ fn nan_spoils_the_rows_that_see_it_and_no_others() {
     assert!(out[0].is_nan() && out[1..] == [1.0; 2]);
     let (out, _) = run(&[0.5; 6], &[0.1; 6], &[1.0, f32::NAN, 1.0], &Options::new());
     assert!(out.iter().all(|x| x.is_nan()));
+}
+
+#[test]
+fn nan_is_not_taken_for_nothing() {
+    for row in [&mut [f32::NAN][..], &mut [f32::NEG_INFINITY, f32::NAN], &mut [f32::NAN; 40], &mut [1.0, f32::NAN, 2.0]] {
+        assert!(log_sum_exp(row).is_nan());
+        assert!(softmax(row).is_nan() && row.iter().all(|x| x.is_nan()), "{row:?}");
+    }
+    let (mut out, mut lse) = ([0.0], f32::NEG_INFINITY);
+    merge(&mut out, &mut lse, &[f32::NAN], f32::NAN);
+    assert!(out[0].is_nan() && lse.is_nan());
+    merge(&mut out, &mut lse, &[1.0], 0.5);
+    assert!(out[0].is_nan() && lse.is_nan());
+
+    // A single query whose first thousand keys are hidden; the parts that its keys are cut into are joined afterwards.
+    let (len, q) = (2048, [1.0, 1.0]);
+    let (mut k, v, visible) = (vec![0.5; 2 * len], vec![1.0; len], (0..len).map(|j| j >= 1024).collect::<Vec<_>>());
+    k[2 * 1500] = f32::NAN;
+    let (mut out, mut lse) = ([0.0], [0.0]);
+    attend(
+        View::contiguous(&q, [1, 1, 1, 2]).unwrap(),
+        View::contiguous(&k, [1, 1, len, 2]).unwrap(),
+        View::contiguous(&v, [1, 1, len, 1]).unwrap(),
+        &Options::new().mask(View::contiguous(&visible, [1, 1, 1, len]).unwrap()),
+        ViewMut::contiguous(&mut out, [1, 1, 1, 1]).unwrap(),
+        Some(&mut lse),
+    )
+    .unwrap();
+    assert!(out[0].is_nan() && lse[0].is_nan(), "{out:?} {lse:?}");
+}
+
+#[test]
+fn parts_of_mechanisms_that_do_not_fit() {
+    let linear = |inputs: usize, outputs: usize| Projection::linear(vec![0.5; inputs * outputs], None, inputs, outputs).unwrap();
+    let read_out = ReadOut { projection: linear(2, 1), tanh: true };
+    assert_message(read_out.forward(&[1.0; 4], &[], 4), &["option context_width is 4", "2 numbers"]);
+    assert_message(read_out.backward(&[1.0; 4], &[], 4, &[0.5], &[1.0]), &["option context_width is 4"]);
+    assert_message(Rotary::new(4, 0, 1e4, Pairing::Halves), &["option dim is 0", "at least 2"]);
+    assert_eq!(linear(3, 0).backward(&[1.0; 3], &[]).unwrap().x, [0.0; 3]);
+    let head = |inputs: usize| CausalAttention::new(linear(inputs, 2), linear(inputs, 2), linear(inputs, 2)).unwrap();
+    assert_message(StackedHeads::new(vec![head(2), head(3)]).forward(&[0.0; 6]), &["StackedHeads::forward", "one width"]);
+
+    let x = [0.5; 8];
+    let (x, mut out) = (View::contiguous(&x, [1, 1, 4, 2]).unwrap(), [0.0; 8]);
+    let mut glance = Glance::new().top(usize::MAX);
+    let target = ViewMut::contiguous(&mut out, [1, 1, 4, 2]).unwrap();
+    assert_message(attend_with(x, x, x, &Options::new(), target, None, &mut glance), &["option top is", "4 keys"]);
 }
 
 #[test]

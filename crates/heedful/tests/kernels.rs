@@ -111,6 +111,25 @@ fn many_queries_over_many_keys_equal_the_definition_on_every_tier() {
     }
 }
 
+/// Buffers are kept between calls: what was not finite in one must not show in the next.
+#[test]
+fn what_is_not_finite_is_forgotten_with_the_call_that_held_it() {
+    let mut spoilt = Call::new([1, 1], [200, 200], [32, 32]);
+    spoilt.q[70 * 32] = f32::NAN;
+    // Keys that are not a multiple of those that are taken in at once: of all queries, and of the first ones of a group.
+    for (heads, k_len) in [([1, 1], 126), ([3, 1], 200)] {
+        let call = Call::new(heads, [200, k_len], [32, 32]);
+        for tier in available_tiers() {
+            let mut options = Options::new().tier(tier).softcap(3.0).parallelism(Parallelism::Serial);
+            let _ = spoilt.backward(&options, &numbers(5, 200 * 32));
+            if heads[0] > 1 {
+                options = options.causal(Diagonal::TopLeft);
+            }
+            call.check(&options);
+        }
+    }
+}
+
 /// Numbers that no tile register takes must not show beyond the sums that they are part of.
 #[test]
 fn what_is_not_finite_stays_where_it_belongs_on_every_tier() {

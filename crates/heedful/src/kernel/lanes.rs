@@ -241,23 +241,31 @@ impl Fold<1> for SumExp {
     }
 }
 
-/// `ln sum_i e^x[i]`, and -inf for a slice that is empty or holds nothing but -inf.
+/// The log-sum-exp of numbers whose largest one seems to be -inf: of NaN, the largest says nothing.
+#[cold]
+fn log_sum_exp_of_none(x: &[f32]) -> f32 {
+    if x.iter().any(|x| x.is_nan()) { f32::NAN } else { f32::NEG_INFINITY }
+}
+
+/// `ln sum_i e^x[i]`, -inf for a slice that is empty or holds nothing but -inf, and NaN for one that holds NaN.
 #[inline(always)]
 pub fn log_sum_exp<I: Isa>(isa: I, x: &[f32]) -> f32 {
     let shift = max(isa, x);
     if shift == f32::NEG_INFINITY {
-        return f32::NEG_INFINITY;
+        return log_sum_exp_of_none(x);
     }
     shift + isa.sum(fold(isa, [x], &SumExp { shift })).ln()
 }
 
-/// `x[i] <- e^x[i] / sum_j e^x[j]`, the softmax; returns the log-sum-exp. A row that holds nothing but -inf becomes 0.
+/// `x[i] <- e^x[i] / sum_j e^x[j]`, the softmax; returns the log-sum-exp. A row that holds nothing but -inf becomes 0, one that holds NaN
+/// becomes NaN.
 #[inline(always)]
 pub fn softmax<I: Isa>(isa: I, x: &mut [f32]) -> f32 {
     let top = max(isa, x);
     if top == f32::NEG_INFINITY {
-        x.fill(0.0);
-        return f32::NEG_INFINITY;
+        let lse = log_sum_exp_of_none(x);
+        x.fill(if lse.is_nan() { f32::NAN } else { 0.0 });
+        return lse;
     }
     let shift = isa.splat(top);
     let mut sums = isa.splat(0.0);

@@ -195,7 +195,7 @@ impl Glance {
 /// [`attend`](crate::attend), and a glance at its weights on the way.
 ///
 /// # Errors
-/// As [`attend`](crate::attend); also if marks do not fit the keys.
+/// As [`attend`](crate::attend); also if marks do not fit the keys, or many more keys are wanted than there are.
 pub fn attend_with<Q: Element, K: Element>(
     q: View<'_, Q>,
     k: View<'_, K>,
@@ -211,7 +211,7 @@ pub fn attend_with<Q: Element, K: Element>(
 /// [`attend_packed`](crate::attend_packed), and a glance at its weights on the way.
 ///
 /// # Errors
-/// As [`attend_packed`](crate::attend_packed); also if marks do not fit the keys.
+/// As [`attend_packed`](crate::attend_packed); also if marks do not fit the keys, or many more keys are wanted than there are.
 pub fn attend_packed_with<Q: Element, K: Element>(
     q: View<'_, Q>,
     k: View<'_, K>,
@@ -231,7 +231,7 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
     /// A glance at all weights of a call that has already been, at the price of its scores.
     ///
     /// # Errors
-    /// If marks do not fit the keys.
+    /// If marks do not fit the keys, or many more keys are wanted than there are.
     pub fn glance(&self, glance: &mut Glance) -> Result<()> {
         let ([batch, kv_heads, k_len, _], [_, heads, q_len, _]) = (self.problem.k.shape(), self.problem.q.shape());
         // Values of width 0: there is nothing to mix.
@@ -241,6 +241,9 @@ impl<Q: Element, K: Element> Lens<'_, Q, K> {
         forward("Lens::glance", &problem, self.parallelism, nothing, None, glance)
     }
 }
+
+/// So many keys may be wanted even where there are fewer: room is made for all that are wanted.
+const MOST_BEYOND: usize = 1024;
 
 fn forward<Q: Element, K: Element>(
     operation: &'static str,
@@ -254,6 +257,11 @@ fn forward<Q: Element, K: Element>(
     problem.check_context(operation, "out", out.shape())?;
     if let Some(lse) = &lse {
         problem.check_lse(operation, lse.len())?;
+    }
+    let most = problem.k.shape()[2].max(MOST_BEYOND);
+    if glance.top > most {
+        let fix = format!("there are {} keys: take at most {most}", problem.k.shape()[2]);
+        return Err(Error::Option { operation, option: "top", value: glance.top.to_string(), fix });
     }
     let marked = glance.marked(operation, problem)?;
     let [batch, heads, q_len, _] = problem.q.shape();

@@ -14,7 +14,7 @@ use super::alignment::align_backward;
 use super::{Alignment, Inputs, Projection, expect_len, plain, rows};
 use crate::kernel::slice::axpy;
 use crate::lens::Lens;
-use crate::{Result, View, ViewMut, attend};
+use crate::{Error, Result, View, ViewMut, attend};
 
 /// One of the three scores.
 #[derive(Clone, Debug, PartialEq)]
@@ -222,7 +222,10 @@ impl ReadOut {
     fn joined(&self, context: &[f32], queries: &[f32], context_width: usize) -> Result<Vec<f32>> {
         const OPERATION: &str = "ReadOut";
         let count = rows(OPERATION, "context", context.len(), context_width)?;
-        let query_width = self.projection.inputs().saturating_sub(context_width);
+        let Some(query_width) = self.projection.inputs().checked_sub(context_width) else {
+            let fix = format!("the projection takes {} numbers of context and query together", self.projection.inputs());
+            return Err(Error::Option { operation: OPERATION, option: "context_width", value: context_width.to_string(), fix });
+        };
         expect_len(OPERATION, "queries", queries.len(), count * query_width)?;
         let pair = |row: usize| context[row * context_width..][..context_width].iter().chain(&queries[row * query_width..][..query_width]);
         Ok((0..count).flat_map(pair).copied().collect())

@@ -23,10 +23,14 @@ impl StackedHeads {
     /// The contexts `[tokens, sum of the heads' outputs]` of `x`, `[tokens, inputs]`.
     ///
     /// # Errors
-    /// If `x` does not consist of whole rows.
+    /// If `x` does not consist of whole rows, or the heads take tokens of different widths.
     pub fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
         let contexts = self.heads.iter().map(|head| head.forward(x, None)).collect::<Result<Vec<_>>>()?;
         let tokens = contexts.first().map_or(0, |context| context.len() / self.heads[0].outputs().max(1));
+        if let Some((context, head)) = contexts.iter().zip(&self.heads).find(|(context, head)| context.len() != tokens * head.outputs()) {
+            let fix = format!("of {tokens} tokens it must hold {}: all heads must take tokens of one width", tokens * head.outputs());
+            return Err(Error::Length { operation: "StackedHeads::forward", operand: "a head's context", len: context.len(), fix });
+        }
         let mut out = Vec::with_capacity(contexts.iter().map(Vec::len).sum());
         for token in 0..tokens {
             for (context, head) in contexts.iter().zip(&self.heads) {

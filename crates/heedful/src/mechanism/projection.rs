@@ -99,9 +99,9 @@ impl Projection {
         expect_len(OPERATION, "d_y", d_y.len(), rows * self.outputs)?;
         let mut gradients =
             ProjectionGradients { x: vec![0.0; x.len()], weight: vec![0.0; self.weight.len()], bias: vec![0.0; self.outputs] };
-        for ((x, d_x), d_y) in
-            x.chunks_exact(self.inputs).zip(gradients.x.chunks_exact_mut(self.inputs)).zip(d_y.chunks_exact(self.outputs))
-        {
+        // Rows of no numbers have no gradients.
+        let (inputs, outputs) = (self.inputs.max(1), self.outputs.max(1));
+        for ((x, d_x), d_y) in x.chunks_exact(inputs).zip(gradients.x.chunks_exact_mut(inputs)).zip(d_y.chunks_exact(outputs)) {
             for (o, &d) in d_y.iter().enumerate() {
                 axpy(d, &self.weight[o * self.inputs..][..self.inputs], d_x);
                 axpy(d, x, &mut gradients.weight[o * self.inputs..][..self.inputs]);

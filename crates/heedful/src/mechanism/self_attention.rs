@@ -68,7 +68,7 @@ impl SelfAttention {
         let [q, k, _] = head.views()?;
         let lens = Lens::new(q, k, options, &lse)?;
         dropout.check(head.q_len(), head.k_len())?;
-        for (i, context) in context.chunks_exact_mut(head.value_dim).enumerate() {
+        for (i, context) in context.chunks_exact_mut(head.value_dim.max(1)).enumerate() {
             context.fill(0.0);
             for (j, weight) in lens.row(0, 0, i)?.into_iter().enumerate() {
                 axpy(weight * dropout.factor(i, j, head.k_len()), &head.values[j * head.value_dim..][..head.value_dim], context);

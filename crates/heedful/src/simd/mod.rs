@@ -71,18 +71,27 @@ pub use avx512::Avx512;
 pub use scalar::Scalar;
 pub use tiles::Tiles;
 
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Scalar {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx2 {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx512 {}
+}
+
 /// Lanes of the largest tier.
 pub const MOST_LANES: usize = 16;
 
 /// A set of instructions that the CPU has been found to have, and the vector of f32 that they work on.
 ///
-/// Implementations are tokens which only [`dispatch`] and [`dispatch_on`] hand out.
+/// Implementations are tokens which only [`dispatch`] and [`dispatch_on`] hand out; there are no others, since kernels rely on their constants.
 ///
 /// Loads and stores take slices. `load` and `store` need at least [`LANES`](Isa::LANES) elements and touch the first `LANES` of them;
 /// the `partial` forms touch the first `min(len, LANES)`.
 ///
 /// Comparisons are false where an operand is NaN.
-pub trait Isa: Copy + Send + Sync + fmt::Debug + 'static {
+pub trait Isa: sealed::Sealed + Copy + Send + Sync + fmt::Debug + 'static {
     /// [`LANES`](Isa::LANES) numbers of type f32.
     type Vector: Copy;
     /// One truth value for each lane.

@@ -135,7 +135,8 @@ impl Left {
     #[inline]
     pub fn fill(&mut self, _: Tiles, rows: &[f32], row_stride: usize, count: usize, terms: usize) {
         self.0.resize(count, terms);
-        assert!(count == 0 || terms == 0 || (count - 1) * row_stride + terms <= rows.len(), "tiles: the left operand is too short");
+        let needed = count.saturating_sub(1).saturating_mul(row_stride).saturating_add(terms);
+        assert!(count == 0 || terms == 0 || needed <= rows.len(), "tiles: the left operand is too short");
         // SAFETY: the token; and each row is as long as asserted.
         unsafe { fill_left(&mut self.0, rows, row_stride, count, terms) };
     }
@@ -168,7 +169,8 @@ impl Right {
     #[inline(always)]
     pub fn fill(&mut self, tiles: Tiles, columns: &[f32], stride: usize, count: usize, terms: usize) {
         self.resize(count, terms);
-        assert!(count == 0 || terms == 0 || (terms - 1) * stride + count <= columns.len(), "tiles: the right operand is too short");
+        let needed = terms.saturating_sub(1).saturating_mul(stride).saturating_add(count);
+        assert!(count == 0 || terms == 0 || needed <= columns.len(), "tiles: the right operand is too short");
         for pair in 0..terms.div_ceil(2) {
             for block in 0..count / SIDE {
                 let at = 2 * pair * stride + block * SIDE;
@@ -463,7 +465,8 @@ impl Product<'_> {
             first_row + self.count.div_ceil(SIDE) <= left.blocks && first_term + depth <= left.depth,
             "tiles: the left operand is too small"
         );
-        assert!(self.count == 0 || (self.count - 1) * self.out_stride + self.width() <= self.out.len(), "tiles: the result is too short");
+        let needed = self.count.saturating_sub(1).saturating_mul(self.out_stride).saturating_add(self.width());
+        assert!(self.count == 0 || needed <= self.out.len(), "tiles: the result is too short");
         depth
     }
 

@@ -177,6 +177,10 @@ impl Scratch {
             let all = count.next_multiple_of(AT_ONCE) * ROWS;
             scores[count * ROWS..all].fill(f32::NEG_INFINITY);
             d_weights[count * ROWS..all].fill(0.0);
+            if problem.softcap.is_some() {
+                // A NaN of another call may be left there, and 0 times it is not 0.
+                bent[count * ROWS..all].fill(0.0);
+            }
             d_scores.resize(ROWS, count);
             let mut slopes = Slopes {
                 isa,

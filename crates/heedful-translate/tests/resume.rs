@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use heedful_translate::config::TrainingConfig;
-use heedful_translate::train::{CHECKPOINT, Event, Observer, StopReason, TrainError, prepare};
+use heedful_nn::{Gradients, Parameters, Workspace};
+use heedful_translate::config::{Criterion, TrainingConfig};
+use heedful_translate::corpus::{Reason, Report, encode, group_references};
+use heedful_translate::model::{CrossAttention, Decoder, Loss, Model, Regularisation, Shard, Start, build};
+use heedful_translate::train::{CHECKPOINT, Event, Observer, StopReason, TrainError, Trainer, TrainingText, Validation, prepare};
 
 /// Stops after some updates.
 struct StopAfter {
@@ -127,6 +131,9 @@ fn what_does_not_fit_is_refused_by_name() {
     other.training.bpe_dropout = 0.1;
     assert!(refused(&other, true).contains("other settings"));
     let mut other = settings.clone();
+    other.training.keep_best = Criterion::Loss;
+    assert!(refused(&other, true).contains("training.keep_best"));
+    let mut other = settings.clone();
     other.training.output = folder.path().join("nowhere");
     assert!(refused(&other, true).contains("nowhere"));
     let mut other = settings.clone();
@@ -147,4 +154,88 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(refused(&settings, true).contains("NaN"));
     std::fs::write(&path, &good).expect("writable");
     assert!(prepare(&settings, true).is_ok());
+}
+
+#[test]
+fn a_validation_sentence_that_no_model_can_read_is_left_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let valid = folder.path().join("valid.tsv");
+    std::fs::write(&valid, format!("w1 w2\tw3\n{}\tw3\n", "w1 w2 ".repeat(400))).expect("writable");
+    for model in MODELS {
+        let mut settings = config(folder.path(), &format!("run {}", model.len()), model);
+        settings.data.valid = vec![valid.clone()];
+        settings.data.max_words = 10_000;
+        let mut run = prepare(&settings, false).expect("a run");
+        assert_eq!(run.validation_report.dropped[&Reason::TooManyTokens].count, 1);
+        run.trainer.run(&mut StopAfter::new(9)).expect("training");
+    }
+}
+
+/// A model of which some updates have no finite gradient.
+struct Faulty {
+    model: Box<dyn Model>,
+    /// Calls of `train_step` so far.
+    calls: AtomicUsize,
+    bad: std::ops::Range<usize>,
+}
+
+impl Model for Faulty {
+    fn parameters(&self) -> &Parameters {
+        self.model.parameters()
+    }
+    fn parameters_mut(&mut self) -> &mut Parameters {
+        self.model.parameters_mut()
+    }
+    fn vocabulary(&self) -> usize {
+        self.model.vocabulary()
+    }
+    fn cross_attention(&self) -> Option<CrossAttention> {
+        self.model.cross_attention()
+    }
+    fn train_step(&self, shard: &Shard<'_>, how: Regularisation, gradients: &mut Gradients, workspace: &mut Workspace) -> Loss {
+        let loss = self.model.train_step(shard, how, gradients, workspace);
+        if self.bad.contains(&self.calls.fetch_add(1, Ordering::Relaxed)) {
+            gradients.values_mut()[0] = f32::NAN;
+        }
+        loss
+    }
+    fn loss(&self, shard: &Shard<'_>, workspace: &mut Workspace) -> Loss {
+        self.model.loss(shard, workspace)
+    }
+    fn decoder<'m>(&'m self, sources: &[&[u32]]) -> Box<dyn Decoder + 'm> {
+        self.model.decoder(sources)
+    }
+}
+
+/// The updates after which a run was validated.
+#[derive(Default)]
+struct Validations(Vec<u64>);
+
+impl Observer for Validations {
+    fn observe(&mut self, event: Event<'_>) {
+        if let Event::Validated { update, .. } = event {
+            self.0.push(update);
+        }
+    }
+}
+
+#[test]
+fn updates_without_a_finite_gradient_are_not_validated_again() {
+    // The first two; and five after the eighth update, which is validated.
+    for bad in [0..2, 8..13] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut settings = config(folder.path(), "run", MODELS[2]);
+        (settings.training.patience, settings.training.average, settings.training.shards) = (4, 1, 1);
+        let text = TrainingText::read(&settings.data, settings.training.seed).expect("text");
+        let tokenizer = text.learn_tokenizer(settings.tokenizer.vocabulary).expect("a tokenizer");
+        let [pairs, held_out] = [&text.training, &text.held_out].map(|pairs| encode(pairs, &tokenizer, 200, &mut Report::default()));
+        let validation = Validation::new(held_out, &group_references(&text.held_out), tokenizer.clone());
+        let model = build(&settings.model, tokenizer.vocabulary_size(), Start::Random(1));
+        let model = Box::new(Faulty { model, calls: AtomicUsize::new(0), bad });
+        let mut run = Trainer::new(settings.training.clone(), model, pairs, tokenizer, validation, false).expect("a run");
+        let mut validations = Validations::default();
+        let outcome = run.run(&mut validations).expect("training");
+        assert_eq!((outcome.reason, validations.0), (StopReason::Limit, vec![8, 16, 24, 30]));
+        run.take_best().expect("the best weights are still there");
+    }
 }

@@ -24,7 +24,10 @@ impl Lexicon {
         let mut texts_of = vec![Vec::new(); vocabulary];
         for (number, text) in texts.iter().enumerate() {
             for &source in text.source.iter().chain(&[NO_WORD]) {
-                texts_of[source as usize].push(number);
+                let texts = &mut texts_of[source as usize];
+                if texts.last() != Some(&number) {
+                    texts.push(number);
+                }
             }
         }
         let row = |texts_of: &Vec<usize>| {

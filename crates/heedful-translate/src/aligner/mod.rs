@@ -27,8 +27,8 @@ use crate::text::normalise;
 /// A pair with more words on a side gets no links: the time it takes grows with the third power of its length.
 pub const LONGEST: usize = 500;
 
-/// Pairs whose expectations are in memory at once.
-const BLOCK: usize = 1024;
+/// Pairs of words whose expectations are in memory at once, about.
+const BLOCK: usize = 1 << 20;
 
 /// How the aligner learns, and what it links.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +84,16 @@ pub fn align_words<S: AsRef<str> + Sync>(pairs: &[(S, S)], options: &AlignerOpti
 fn maximised(texts: &[Text<'_>], lexicon: &Lexicon, jumps: &Jumps, next: Option<Jumps>, no_source: f64) -> (Lexicon, Jumps) {
     let mut counts = vec![0.0; lexicon.len()];
     let mut seen = next.unwrap_or(Jumps::Uniform);
-    for block in texts.chunks(BLOCK) {
+    let mut rest = texts;
+    while !rest.is_empty() {
+        let mut words = 0;
+        let fit = rest.iter().take_while(|text| {
+            let before = words;
+            words += text.source.len() * text.target.len();
+            before < BLOCK
+        });
+        let (block, after) = rest.split_at(fit.count());
+        rest = after;
         let posteriors: Vec<_> = block.par_iter().map(|text| jumps.posteriors(text, lexicon, no_source)).collect();
         for posteriors in posteriors {
             posteriors.add_to(&mut counts);

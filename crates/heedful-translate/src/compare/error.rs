@@ -72,6 +72,19 @@ pub enum CompareError {
     /// There is nothing to score.
     #[error("there is nothing to score; name a test set, or validation text")]
     NoTest,
+    /// Not all of the test set can be used.
+    #[error("a test set must be whole, and of this one lines cannot be used:\n{0}")]
+    TestText(String),
+    /// A line of the test set is longer than a model can read.
+    #[error("line {line} of the test set has {tokens} tokens, and a model takes {limit}; leave it out or break it into several")]
+    TestLine {
+        /// Which, from 1.
+        line: u64,
+        /// How many tokens it has, the end of sentence included.
+        tokens: usize,
+        /// How many it may have.
+        limit: usize,
+    },
     /// A rung cannot be trained.
     #[error("rung {rung}: {source}")]
     Train {

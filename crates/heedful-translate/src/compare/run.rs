@@ -6,9 +6,11 @@ use super::plan::{Plan, Rung};
 use super::report::{self, Report, RungReport};
 use super::translations::translate;
 use super::{CompareError, curve, plan};
+use crate::corpus::Pair;
 use crate::evaluate::TestSet;
 use crate::text::Tokenizer;
 use crate::train::{self, CHECKPOINT, Event, Outcome, Prepared, StopReason, TOKENIZER, TrainError, TrainingText, load_tokenizer};
+use crate::translator::Translator;
 
 /// Seconds of training in one turn.
 const TURN: f64 = 10.0;
@@ -71,6 +73,7 @@ pub struct Comparison {
     plan: Plan,
     text: TrainingText,
     tokenizer: Tokenizer,
+    test: TestSet,
     runs: Vec<Run>,
 }
 
@@ -107,6 +110,9 @@ impl Comparison {
     fn open(plan: Plan, resume: bool) -> Result<Self, CompareError> {
         let first = &plan.rungs[0].config;
         let text = TrainingText::read(&first.data, first.training.seed).map_err(CompareError::Text)?;
+        if !text.test_report.dropped.is_empty() {
+            return Err(CompareError::TestText(text.test_report.to_string()));
+        }
         let path = plan.folder.join(TOKENIZER);
         let tokenizer = if resume {
             load_tokenizer(&path).map_err(CompareError::Text)?
@@ -115,6 +121,11 @@ impl Comparison {
             plan::write(&path, tokenizer.to_json().as_bytes())?;
             tokenizer
         };
+        // Before hours of training, not after.
+        let test = TestSet::new(&test_pairs(&text, &tokenizer)?, plan.settings.all_references);
+        if test.sources.is_empty() {
+            return Err(CompareError::NoTest);
+        }
         let prepare = |rung: &Rung| {
             // A rung that was stopped before its first checkpoint begins anew.
             let resume = resume && rung.config.training.output.join(CHECKPOINT).exists();
@@ -123,7 +134,7 @@ impl Comparison {
         };
         let runs = plan.rungs.iter().map(prepare).collect::<Result<_, CompareError>>()?;
         plan.write()?;
-        Ok(Self { plan, text, tokenizer, runs })
+        Ok(Self { plan, text, tokenizer, test, runs })
     }
 
     /// The comparison's plan.
@@ -183,12 +194,7 @@ impl Comparison {
     /// # Errors
     /// If files cannot be written, a model cannot translate the test set, or the observer asks to stop.
     pub fn report(self, observer: &mut dyn Observer) -> Result<Report, CompareError> {
-        let Self { plan, text, tokenizer, runs } = self;
-        let test_pairs = if text.test.is_empty() { &text.held_out } else { &text.test };
-        let test = TestSet::new(test_pairs, plan.settings.all_references);
-        if test.sources.is_empty() {
-            return Err(CompareError::NoTest);
-        }
+        let Self { plan, text, tokenizer, test, runs } = self;
         let shown = report::choose(&test, &plan);
         let mut rungs = Vec::new();
         let mut translations = Vec::new();
@@ -212,6 +218,19 @@ impl Comparison {
         }
         observer.begin(0, Phase::Score);
         report::assemble(&plan, corpus, rungs, &test, &translations, &shown, shown_translations)
+    }
+}
+
+/// What is scored: the whole test set or, if there is none, what a model can read of the validation text.
+fn test_pairs(text: &TrainingText, tokenizer: &Tokenizer) -> Result<Vec<Pair>, CompareError> {
+    let limit = Translator::LONGEST;
+    let tokens = |pair: &Pair| tokenizer.encode_ids(&pair.source).len() + 1;
+    if text.test.is_empty() {
+        return Ok(text.held_out.iter().filter(|pair| tokens(pair) <= limit).cloned().collect());
+    }
+    match text.test.iter().map(|pair| (pair.line, tokens(pair))).find(|&(_, tokens)| tokens > limit) {
+        Some((line, tokens)) => Err(CompareError::TestLine { line, tokens, limit }),
+        None => Ok(text.test.clone()),
     }
 }
 

@@ -146,7 +146,7 @@ fn check_data(data: &DataConfig) -> Result<(), ConfigError> {
 
 fn check_training(training: &RunConfig) -> Result<(), ConfigError> {
     within("training.batch_tokens", training.batch_tokens, 1, 10_000_000)?;
-    within("training.shards", training.shards, 1, 4096)?;
+    within("training.shards", training.shards, 1, 256)?;
     within("training.label_smoothing", training.label_smoothing, 0.0, 0.99)?;
     within("training.dropout", training.dropout, 0.0, 0.99)?;
     within("training.concatenate", training.concatenate, 0.0, 1.0)?;
@@ -252,6 +252,9 @@ mod tests {
         assert!(error("[training]\ndropout = nan").contains("`training.dropout` is NaN"));
         assert!(error("[model]\ntype = \"cnn\"").contains("cnn"));
         assert!(error("[model]\nheads = 3").contains("`model.heads` is 3"));
+        assert!(
+            error("[model]\ntype = \"rnn_attention\"\nscore = \"dot\"\nhidden = 255").contains("`model.hidden` is 255; it must be even")
+        );
         assert!(error("[training]\nschedule = \"linear\"").contains("`training.updates` is 0"));
         assert!(error("[data]\ntrain = [\"a\", \"b\", \"c\"]").contains("`data.train` is a list of 3 files"));
         assert!(error("[data").contains("not valid TOML"));

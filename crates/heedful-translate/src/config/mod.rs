@@ -30,7 +30,7 @@ pub struct TrainingConfig {
     pub model: ModelConfig,
     /// How the weights are found.
     pub training: RunConfig,
-    /// How sentences are translated when the model is validated.
+    /// How sentences are translated with the model file unless it is said otherwise; validation is greedy.
     pub decoding: DecodingConfig,
     /// What the model file says about itself.
     pub card: CardConfig,
@@ -42,7 +42,7 @@ pub struct TrainingConfig {
 pub struct DataConfig {
     /// Training pairs: one TSV file, or a source file and a target file with one sentence a line; `.gz` is unpacked.
     pub train: Vec<PathBuf>,
-    /// Validation pairs in the same form; none: the last [`Self::held_out`] pairs of the training data.
+    /// Validation pairs in the same form; none: [`Self::held_out`] pairs of the training data, drawn by the seed.
     pub valid: Vec<PathBuf>,
     /// Test pairs in the same form, if there are any: what has a sentence in common with them is left out of training.
     pub test: Vec<PathBuf>,
@@ -108,7 +108,7 @@ pub enum ScheduleConfig {
     /// With `1 / sqrt(update)` (Vaswani et al. 2017, section 5.3).
     #[default]
     InverseSqrt,
-    /// Straight down to zero at the end of the run; needs a limit of updates or of minutes.
+    /// Straight down to zero at the end of the run, from where the warm-up ends; needs a limit of updates or of minutes beyond that.
     Linear,
 }
 
@@ -144,7 +144,7 @@ pub struct RunConfig {
     pub output: PathBuf,
     /// All randomness is a function of this number and of the position in the run.
     pub seed: u64,
-    /// Target tokens in one update, about.
+    /// Tokens of either side in one update, about.
     pub batch_tokens: usize,
     /// Parts that a batch is cut into, which then run at the same time. The result depends on it, but not on the number of threads.
     pub shards: usize,

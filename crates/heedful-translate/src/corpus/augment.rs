@@ -45,6 +45,10 @@ impl Augmentation {
             // Any other pair than this one.
             let other = (index + 1 + below(draw(1), pairs.len() - 1)) % pairs.len();
             let next = self.segmented(&pairs[other], tokenizer, draw(2));
+            // A pair without links is free to look anywhere; joined with one that is guided, its words would count as linked to none.
+            if joined.links.is_empty() != next.links.is_empty() {
+                break;
+            }
             // Two ends of sentence become one.
             let fits = |one: &[u32], other: &[u32]| one.len() + other.len() - 1 <= self.longest;
             if !fits(&joined.source, &next.source) || !fits(&joined.target, &next.target) {
@@ -101,6 +105,20 @@ mod tests {
 
     fn texts(pairs: &[EncodedPair], tokenizer: &Tokenizer) -> Vec<[String; 2]> {
         pairs.iter().map(|pair| [&pair.source, &pair.target].map(|side| tokenizer.decode(side))).collect()
+    }
+
+    #[test]
+    fn a_pair_without_links_is_not_joined_with_one_that_is_guided() {
+        let (mut pairs, tokenizer) = corpus();
+        let words = |pair: &EncodedPair| tokenizer.word_count(&pair.target);
+        pairs.iter_mut().step_by(2).for_each(|pair| pair.links = vec![[0, 0]]);
+        let augmentation = Augmentation { concatenate: 0.5, bpe_dropout: 0.0, longest: 100 };
+        let joined = augmentation.epoch(&pairs, &tokenizer, &[7]);
+        assert!(joined.iter().zip(&pairs).filter(|(joined, pair)| words(joined) > words(pair)).count() > 100);
+        for (joined, pair) in joined.iter().zip(&pairs) {
+            let sentences = words(joined) / words(pair);
+            assert_eq!(joined.links.len(), if pair.links.is_empty() { 0 } else { sentences });
+        }
     }
 
     #[test]

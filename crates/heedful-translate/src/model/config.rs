@@ -55,6 +55,10 @@ impl ModelConfig {
             Self::RnnAttention(config) => {
                 within("model.embedding", config.embedding, 1, LARGEST)?;
                 within("model.hidden", config.hidden, 1, LARGEST)?;
+                if config.score == Score::Dot && config.hidden % 2 == 1 {
+                    let expected = "even for `model.score = \"dot\"`: each direction of the encoder has half of it".to_owned();
+                    return Err(ConfigError::Range { key: "model.hidden", value: config.hidden.to_string(), expected });
+                }
                 within("model.layers", config.layers, 1, DEEPEST)
             }
             Self::Transformer(config) => {

@@ -211,7 +211,8 @@ impl Tokenizer {
         ids.extend(self.bpe.tokenize(piece).into_iter().flatten().map(|token| token.id));
     }
 
-    /// The text of tokens. Start, end and unknown ids are left out; bytes that are no UTF-8 become U+FFFD.
+    /// The text of tokens. Start, end and unknown ids are left out; bytes that are no UTF-8 become U+FFFD, and
+    /// control characters spaces, which normalised text has none of.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.assemble(ids).0.trim_matches(' ').to_owned()
     }
@@ -250,7 +251,8 @@ impl Tokenizer {
         for (position, &id) in ids.iter().enumerate() {
             match self.tokens.get(id as usize) {
                 Some(Token::Text(text)) => bytes.extend_from_slice(text.as_bytes()),
-                Some(Token::Byte(byte)) => bytes.push(*byte),
+                // A line stays a line, and nothing speaks to a terminal.
+                Some(Token::Byte(byte)) => bytes.push(if byte.is_ascii_control() { b' ' } else { *byte }),
                 Some(Token::Special) | None => {}
             }
             token_of.resize(bytes.len(), position);

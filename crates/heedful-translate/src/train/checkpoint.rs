@@ -62,6 +62,9 @@ pub struct Identity {
     pub settings: String,
     /// A checksum of the encoded training pairs.
     pub corpus: String,
+    /// How the best weights are chosen, and on which pairs; empty in files of runs that did not keep it.
+    #[serde(default)]
+    pub validation: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +127,9 @@ pub fn load(path: &Path, identity: &Identity, parameters: &mut Parameters, adam:
     }
     if header.identity.corpus != identity.corpus {
         return Err(damaged("it was trained on other text than the training files hold now".to_owned()));
+    }
+    if header.identity.validation != identity.validation && !header.identity.validation.is_empty() {
+        return Err(damaged("its best weights were chosen on other validation text, or by another training.keep_best".to_owned()));
     }
     let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(e.to_string()))?;
     let numbers = |name: &str| -> Result<Vec<f32>, TrainError> {

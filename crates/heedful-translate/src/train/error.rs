@@ -83,7 +83,7 @@ pub enum TrainError {
         fix: &'static str,
     },
     /// The loss stopped being a number.
-    #[error("{0} updates in a row had no finite gradient; lower training.learning_rate or set training.clip, then --resume")]
+    #[error("{0} updates in a row had no finite gradient; start a new run with a lower training.learning_rate or with training.clip")]
     Diverged(usize),
     /// The validation sentences cannot be translated.
     #[error("validation: {0}")]

@@ -1,6 +1,6 @@
 //! From a configuration to a [`Trainer`]: read, clean, learn the tokenizer, encode.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::links::read_links;
@@ -73,6 +73,8 @@ pub struct TrainingText {
     links: HashMap<u64, Vec<[u32; 2]>>,
     training_report: Report,
     validation_report: Report,
+    /// What of the test set cannot be used.
+    pub test_report: Report,
 }
 
 impl TrainingText {
@@ -91,13 +93,14 @@ impl TrainingText {
         } else {
             (training, read(&files("data.valid", &data.valid, columns)?, &mut validation_report)?)
         };
-        let test = if data.test.is_empty() { Vec::new() } else { read(&files("data.test", &data.test, columns)?, &mut Report::default())? };
+        let mut test_report = Report::default();
+        let test = if data.test.is_empty() { Vec::new() } else { read(&files("data.test", &data.test, columns)?, &mut test_report)? };
         let training = clean(training, &cleaning, &[&held_out, &test], &mut training_report);
         if training.is_empty() {
             return Err(TrainError::Empty("train on"));
         }
         let links = if data.links.as_os_str().is_empty() { HashMap::new() } else { read_links(&data.links, &training)? };
-        Ok(Self { training, held_out, test, links, training_report, validation_report })
+        Ok(Self { training, held_out, test, links, training_report, validation_report, test_report })
     }
 
     /// The tokenizer of both languages together.
@@ -133,7 +136,10 @@ impl TrainingText {
             pair.links = self.links.get(&pair.line).cloned().unwrap_or_default();
         }
         let held_out_pairs = encode(&self.held_out, tokenizer, longest, &mut validation_report);
-        let validation = Validation::new(held_out_pairs, &group_references(&self.held_out), tokenizer.clone());
+        // What is too long for the loss is too long to be translated.
+        let kept: HashSet<u64> = held_out_pairs.iter().map(|pair| pair.line).collect();
+        let translated: Vec<Pair> = self.held_out.iter().filter(|pair| kept.contains(&pair.line)).cloned().collect();
+        let validation = Validation::new(held_out_pairs, &group_references(&translated), tokenizer.clone());
         let trainer = Trainer::new(config.training.clone(), model, pairs, tokenizer.clone(), validation, resume)?;
         if !resume {
             write_atomically(&path, tokenizer.to_json().as_bytes()).map_err(|source| TrainError::Write { path, source })?;

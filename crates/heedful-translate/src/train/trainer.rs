@@ -77,7 +77,7 @@ impl Trainer {
         if pairs.is_empty() {
             return Err(TrainError::Empty("train on"));
         }
-        let identity = identity(&config, model.as_ref(), &pairs);
+        let identity = identity(&config, model.as_ref(), &pairs, &validation);
         let augmentation = Augmentation {
             concatenate: config.concatenate,
             bpe_dropout: config.bpe_dropout,
@@ -227,8 +227,9 @@ impl Trainer {
     }
 
     fn validation_is_due(&self) -> bool {
-        let minutes = self.config.validate_minutes;
-        self.adam.updates().is_multiple_of(self.config.validate_every)
+        let (updates, minutes) = (self.adam.updates(), self.config.validate_minutes);
+        // An update without a finite gradient leaves the weights as they were, and the count too.
+        updates != self.progress.validated && updates.is_multiple_of(self.config.validate_every)
             || minutes > 0.0 && self.progress.seconds - self.progress.validated_at >= 60.0 * minutes
     }
 
@@ -453,7 +454,7 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
 }
 
 /// What of the settings the weights depend on: how long the run goes and what is written is left out, so that a resumed run may go on longer.
-fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Identity {
+fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair], validation: &Validation) -> Identity {
     let settings = json!({
         "seed": config.seed, "batch_tokens": config.batch_tokens, "shards": config.shards, "label_smoothing": config.label_smoothing,
         "dropout": config.dropout, "concatenate": config.concatenate, "bpe_dropout": config.bpe_dropout,
@@ -462,6 +463,11 @@ fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Ide
         "weight_decay": config.weight_decay, "clip": config.clip,
         "parameters": model.parameters().entries().iter().map(|e| (e.name.clone(), e.shape.clone())).collect::<Vec<_>>(),
     });
+    let validation = format!("{:?} of {:016x}", config.keep_best, checksum(validation.pairs()));
+    Identity { settings: settings.to_string(), corpus: format!("{:016x}", checksum(pairs)), validation }
+}
+
+fn checksum(pairs: &[EncodedPair]) -> u64 {
     let mut checksum = crate::random::mix(&[pairs.len() as u64]);
     for pair in pairs {
         let links: Vec<u32> = pair.links.iter().flatten().copied().collect();
@@ -471,7 +477,7 @@ fn identity(config: &RunConfig, model: &dyn Model, pairs: &[EncodedPair]) -> Ide
             });
         }
     }
-    Identity { settings: settings.to_string(), corpus: format!("{checksum:016x}") }
+    checksum
 }
 
 /// Whether a folder holds a run that can be resumed.

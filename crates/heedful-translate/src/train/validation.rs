@@ -4,7 +4,8 @@ use heedful_nn::Workspace;
 use rayon::prelude::*;
 
 use crate::corpus::{EncodedPair, Referenced};
-use crate::decode::{DecodeError, Request, SearchOptions, greedy};
+use crate::decode::{DecodeError, MaxLength, Request, SearchOptions, greedy};
+use crate::model::transformer::MAX_POSITIONS;
 use crate::model::{Loss, Model, Shard};
 use crate::text::{EOS, Tokenizer};
 
@@ -44,6 +45,11 @@ impl Validation {
         Self { pairs, sources, references, tokenizer }
     }
 
+    /// What it measures on.
+    pub(super) fn pairs(&self) -> &[EncodedPair] {
+        &self.pairs
+    }
+
     /// The scores of a model, or `None` if nothing was held out.
     ///
     /// # Errors
@@ -71,7 +77,8 @@ impl Validation {
     }
 
     fn translate(&self, model: &dyn Model) -> Result<Vec<String>, DecodeError> {
-        let options = SearchOptions { attention: false, ..SearchOptions::default() };
+        let max_length = MaxLength { at_most: MAX_POSITIONS, ..MaxLength::default() };
+        let options = SearchOptions { max_length, attention: false, ..SearchOptions::default() };
         let parts: Vec<Vec<String>> = self
             .sources
             .par_chunks(AT_ONCE)

@@ -11,16 +11,18 @@ use crate::text::EOS;
 
 impl Translator {
     /// How much each target word of given translations looked at each source word, by each of `readings`: for each pair, one alignment a reading.
-    /// Words are what white space separates, as in files of word alignments; what normalisation leaves nothing of is no word.
+    /// Words are what white space separates, as in files of word alignments; what normalisation leaves nothing of is no word. A side without words
+    /// has nothing that could be aligned.
     ///
     /// # Errors
-    /// If a side is too long for the model, a source is empty, the model has no attention or not what a reading names, or its weights are damaged.
+    /// If a side is too long for the model, the model has no attention or not what a reading names, or its weights are damaged.
     pub fn align<S: AsRef<str> + Sync>(
         &self,
         pairs: &[(S, S)],
         readings: &[Reading],
         options: &TranslateOptions,
     ) -> Result<Vec<Vec<Alignment>>, TranslateError> {
+        options.check()?;
         let model = self.model.cross_attention().ok_or(TranslateError::NoAttention)?;
         for reading in readings {
             reading.check(model)?;
@@ -29,12 +31,16 @@ impl Translator {
             let mut tokens = self.tokenizer.encode_ids(target.as_ref());
             tokens.push(EOS);
             self.check_length(index, target.as_ref(), &(0..target.as_ref().len()), tokens.len())?;
-            self.pair(index, source.as_ref(), tokens)
+            let source = source.as_ref();
+            let job = Job::new(index, 0..source.len(), self.tokenizer.encode(source), tokens);
+            self.check_length(index, source, &job.range, job.tokens.len())?;
+            Ok::<Job, TranslateError>(job)
         };
         let jobs = pairs.par_iter().enumerate().map(encode).collect::<Result<Vec<Job>, _>>()?;
         let mut order: Vec<usize> = (0..jobs.len()).collect();
-        order.sort_by_key(|&job| (std::cmp::Reverse(jobs[job].prefix.len()), job));
-        let found: Vec<Result<Vec<Vec<Alignment>>, TranslateError>> = batches(&order, |job| jobs[job].tokens.len(), options)
+        let longer_side = |job: usize| jobs[job].tokens.len().max(jobs[job].prefix.len());
+        order.sort_by_key(|&job| (std::cmp::Reverse(longer_side(job)), job));
+        let found: Vec<Result<Vec<Vec<Alignment>>, TranslateError>> = batches(&order, longer_side, options)
             .par_iter()
             .with_max_len(1)
             .map(|batch| self.align_batch(&jobs, batch, model, readings, options))

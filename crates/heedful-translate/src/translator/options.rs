@@ -2,6 +2,9 @@
 
 use crate::decode::{DecodeError, MaxLength, Normalisation, Reading, Sampling};
 
+/// The most hypotheses of a sentence: each takes memory for all its tokens.
+const WIDEST: usize = 1000;
+
 /// How a translation is looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Search {
@@ -61,14 +64,16 @@ impl TranslateOptions {
     pub(super) fn rows_per_sentence(&self) -> usize {
         match self.search {
             Search::Greedy => 1,
-            Search::Beam { width } => width.max(1),
+            Search::Beam { width } => width,
             Search::Sample(_) => self.n_best,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), DecodeError> {
-        if self.n_best == 0 {
-            return Err(DecodeError::Option { name: "the number of translations", value: 0.0, allowed: "at least 1" });
+        for (name, value) in [("the number of translations", self.n_best), ("the width of the beam", self.rows_per_sentence())] {
+            if !(1..=WIDEST).contains(&value) {
+                return Err(DecodeError::Option { name, value: value as f64, allowed: "between 1 and 1000" });
+            }
         }
         Ok(())
     }

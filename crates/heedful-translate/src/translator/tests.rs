@@ -248,6 +248,8 @@ fn what_makes_no_sense_is_an_error() {
     for wrong in [
         TranslateOptions { n_best: 0, ..usual },
         TranslateOptions { search: Search::Beam { width: 0 }, ..usual },
+        TranslateOptions { search: Search::Beam { width: usize::MAX }, ..usual },
+        TranslateOptions { search: Search::Sample(Sampling::default()), n_best: 1001, ..usual },
         TranslateOptions { search: Search::Sample(Sampling { temperature: 0.0, ..Sampling::default() }), ..usual },
     ] {
         assert!(matches!(translator.translate(&["Hund"], &wrong), Err(TranslateError::Decode(DecodeError::Option { .. }))));
@@ -258,6 +260,15 @@ fn what_makes_no_sense_is_an_error() {
     assert!(matches!(translator.with_reading(reading), Err(TranslateError::Reading(_))));
     let model = Copier { parameters: Parameters::new(), vocabulary: 5, noise: 0.0, attention: None };
     assert!(matches!(Translator::new(Arc::new(model), tokenizer()), Err(TranslateError::Vocabulary { model: 5, .. })));
+}
+
+#[test]
+fn a_pair_without_words_on_a_side_has_no_links() {
+    let reading = "layer:0,head:1".parse().unwrap();
+    let found =
+        looking(0.0).align(&[("Der Hund", "Der Hund"), (" ", "cat"), ("Hund", "")], &[reading], &TranslateOptions::default()).unwrap();
+    let links: Vec<usize> = found.iter().map(|readings| readings[0].links().len()).collect();
+    assert_eq!(links, [2, 0, 0]);
 }
 
 #[test]

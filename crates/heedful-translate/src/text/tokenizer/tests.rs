@@ -130,6 +130,7 @@ proptest! {
     fn any_tokens_can_be_decoded(ids in prop::collection::vec(0u32..420, 0..40)) {
         let tokenizer = tokenizer();
         let text = tokenizer.decode(&ids);
+        prop_assert!(!text.contains(|c: char| c.is_ascii_control()), "{text:?} would be more than a line");
         let words = tokenizer.decode_words(&ids);
         let together: String = words.iter().map(|word| word.text.as_str()).collect();
         let without_space = |text: &str| text.split_whitespace().collect::<String>();

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use interrupt::{INTERRUPTED, Stopped};
+use output::tell;
 use terminal::When;
 
 /// Attention you can look into: translate and see which words each word came from, train translators, follow attention step by step.
@@ -65,6 +67,10 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Stopped>() => {
+            tell(error);
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
@@ -75,10 +81,10 @@ fn main() -> ExitCode {
 /// The error and its causes, a line each; a cause that the line before quotes is not told twice.
 fn report(error: &anyhow::Error) {
     let mut last = error.to_string();
-    eprintln!("error: {last}");
+    tell(format_args!("error: {last}"));
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !last.contains(&cause) {
-            eprintln!("  because: {cause}");
+            tell(format_args!("  because: {cause}"));
         }
         last = cause;
     }

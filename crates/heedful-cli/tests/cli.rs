@@ -307,6 +307,58 @@ fn what_is_wrong_is_said_by_name() {
 }
 
 #[test]
+fn a_file_keeps_what_it_holds_until_there_is_something_to_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (letter, model) = (folder.path().join("letter"), TRAINED.model());
+    let letter = text_of(&letter);
+    std::fs::write(letter, "rot haus\n").expect("written");
+    let keeps = |command: &[&str], why: &str| {
+        assert!(failure(&[command, &["--model", &model]].concat(), 1).contains(why), "{command:?}");
+        assert_eq!(std::fs::read_to_string(letter).expect("it is still there"), "rot haus\n", "{command:?}");
+    };
+    keeps(&["translate", "--input", letter, "-o", letter], "is read");
+    keeps(&["translate", "--input", "/nowhere/text", "-o", letter], "/nowhere/text");
+    keeps(&["translate", "--svg", "x.svg", "-o", letter], "as an argument");
+    keeps(&["score", "-o", letter], "nothing to score");
+    keeps(&["score", "--input", letter, "-o", letter], "is read");
+    keeps(&["evaluate", "--translations", letter, letter, letter], "is read");
+    // What is shorter leaves nothing of it behind.
+    printed(&["translate", "--model", &model, "--plain", "-o", letter, "rot"]);
+    assert_eq!(std::fs::read_to_string(letter).expect("a translation"), "rot\n");
+    let nothing = folder.path().join("nothing");
+    std::fs::write(&nothing, "").expect("written");
+    printed(&["translate", "--model", &model, "--input", text_of(&nothing), "-o", letter]);
+    assert_eq!(std::fs::read_to_string(letter).expect("no translation"), "");
+}
+
+#[test]
+fn what_is_drawn_at_random_does_not_repeat_itself_line_by_line() {
+    let model = TRAINED.model();
+    let mut command = heedful();
+    command.args(["translate", "--model", &model, "--sample", "--temperature", "3"]).write_stdin("rot haus baum hund\n".repeat(530));
+    let text = String::from_utf8(command.output().expect("it runs").stdout).expect("UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 530);
+    assert_ne!(lines[..18], lines[512..]);
+}
+
+#[test]
+fn training_goes_on_when_nobody_reads_what_it_says() {
+    let (pairs, folder) = (TRAINED.path("pairs.tsv"), tempfile::tempdir().expect("a folder"));
+    let run = folder.path().join("run");
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("heedful"))
+        .args(["train", text_of(&pairs), "-o", text_of(&run)])
+        .args(TINY)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stderr.take());
+    assert!(child.wait().expect("it ends").success());
+    assert!(run.join("model.safetensors").exists());
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("heedful"))
         .arg("attend")
@@ -427,6 +479,8 @@ fn words_are_aligned_without_a_model() {
     }
 
     let found = path("found");
+    assert_eq!(printed(&["align", "--hmm", &pairs, "--gold", &links, "--json", "-o", &found]), "");
+    assert_eq!(std::fs::read_to_string(&found).expect("a report"), measured);
     printed(&["align", "--hmm", &pairs, "-o", &found, "--symmetrise", "intersection"]);
     let count = std::fs::read_to_string(&found).expect("links").split_whitespace().count();
     assert_eq!(Some(count as u64), named("hmm, intersection")["links"].as_u64());

@@ -151,7 +151,7 @@ fn a_comparison_that_is_interrupted_goes_on_as_if_it_had_not_been() {
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
     let said: Vec<String> = lines.map(|line| line.expect("text")).collect();
-    assert!(child.wait().expect("it ends").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "a script that wants the report does not go on");
     assert!(said.iter().any(|line| line.contains("--resume -o stopped")), "{said:?}");
     assert!(!LADDER.path("stopped/report.json").exists());
 
@@ -206,6 +206,15 @@ fn what_is_wrong_is_said_by_name() {
     assert!(wrong(&["--resume", "-o", "nowhere"]).contains("holds no comparison"));
     assert!(wrong(&["--train", "train.tsv", "--minutes", "1", "--buckets", "1-5,7+"]).contains("without gaps"));
     assert!(wrong(&["--resume", "-o", "whole", "--rungs", "rnn"]).contains("the rungs it began with"));
+    // Before any training.
+    let with_test = |name: &str, text: &str| {
+        std::fs::write(LADDER.path(name), text).expect("written");
+        wrong(&["--train", "train.tsv", "--test", name, "--rungs", "none.toml", "--updates", "100000", "-o", "no-test"])
+    };
+    let message = with_test("bad-test.tsv", "rot blau\trot blau\nrot\n");
+    assert!(message.contains("must be whole") && message.contains("line 2"), "{message}");
+    let message = with_test("long-test.tsv", &format!("rot\trot\n{}\trot\n", "rot blau ".repeat(300)));
+    assert!(message.contains("line 2 of the test set has") && message.contains("512"), "{message}");
     // What a comparison learnt from cannot be exchanged under it.
     assert!(wrong(&["--resume", "-o", "whole", "--set", "data.max_words=3"]).contains("other text"));
 }

@@ -100,6 +100,19 @@ fn it_ends_when_it_is_asked_to() {
 }
 
 #[test]
+fn the_printed_address_brings_the_key_to_a_browser_whatever_the_server_listens_to() {
+    let mut program = explore(&["--host", "0.0.0.0", "--api-key", "100%safe"]);
+    let mut program = program.args(["--port", "0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(program.stdout.take().expect("piped")).read_line(&mut line).expect("UTF-8");
+    program.kill().and_then(|()| program.wait()).expect("it ends");
+    assert!(line.starts_with("http://127.0.0.1:") && line.ends_with("/#key=100%25safe\n"), "{line}");
+
+    let message = failure(&["--api-key", "Schlüssel"]);
+    assert!(message.contains("ASCII"), "{message}");
+}
+
+#[test]
 fn a_port_in_use_is_named_and_another_one_advised() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = other.local_addr().expect("an address").port().to_string();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::columns::columns;
 use crate::model::{ModelArgument, open};
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::parallel::{every_pair, found_links, gold_links};
 
 /// Align the words of a parallel text, or measure alignments against links made by hand
@@ -160,11 +160,13 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let pairs = every_pair(&self.files, self.columns, "line must stay by line in a text")?;
         let gold = self.gold.as_ref().map(|gold| gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())).transpose()?;
+        let beside = self.beside.iter().map(|path| found_links(path, pairs.len())).collect::<Result<Vec<_>>>()?;
+        let mut output = Output::new(self.output.as_deref(), self.files.iter().chain(&self.gold).chain(&self.beside))?;
         let (forward, reverse) = if self.without_model.hmm { self.found_in_text(&pairs) } else { self.with_model(&pairs)? };
-        match gold {
-            Some(gold) => self.measure(&gold, &forward, reverse.as_deref()),
-            None => self.print(&forward, reverse.as_deref()),
-        }
+        output.write(match gold {
+            Some(gold) => self.measured(&gold, &forward, reverse.as_deref(), &beside)?,
+            None => self.lines(&forward, reverse.as_deref()),
+        })
     }
 
     /// What is found from source to target and, with --both, from target to source: by one reading or, to be measured, by all.
@@ -211,16 +213,15 @@ impl Arguments {
         (named(forward), Some(named(flipped(&reverse))))
     }
 
-    fn print(&self, forward: &[Found], reverse: Option<&[Found]>) -> Result<()> {
+    fn lines(&self, forward: &[Found], reverse: Option<&[Found]>) -> String {
         let links = match reverse {
             None => forward[0].links.clone(),
             Some(reverse) => combined(&forward[0].links, &reverse[0].links, self.symmetrise),
         };
-        let lines: String = links.iter().map(|links| format_links(links) + "\n").collect();
-        Output::new(self.output.as_deref())?.write(lines)
+        links.iter().map(|links| format_links(links) + "\n").collect()
     }
 
-    fn measure(&self, gold: &[ReferenceLinks], forward: &[Found], reverse: Option<&[Found]>) -> Result<()> {
+    fn measured(&self, gold: &[ReferenceLinks], forward: &[Found], reverse: Option<&[Found]>, beside: &[Vec<Links>]) -> Result<String> {
         let mut rows = Vec::new();
         let mut row = |name: String, links: &[Links]| -> Result<()> {
             let quality = AlignmentQuality::from_sums(&evaluate_alignments(links, gold)?.sums());
@@ -240,16 +241,15 @@ impl Arguments {
                 row(format!("{name}, {method}"), &links)?;
             }
         }
-        let beside = self.beside.iter().map(|path| found_links(path, gold.len())).collect::<Result<Vec<_>>>()?;
-        for (path, links) in self.beside.iter().zip(&beside) {
+        for (path, links) in self.beside.iter().zip(beside) {
             row(path.display().to_string(), links)?;
         }
-        if let [one, other] = &beside[..] {
+        if let [one, other] = beside {
             for (method, links) in self.symmetrised(one, other) {
                 row(format!("both files, {method}"), &links)?;
             }
         }
-        output::print(if self.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows) })
+        Ok(if self.json { format!("{:#}\n", as_json(&rows)) } else { as_text(&rows) })
     }
 
     /// Two directions combined in the ways that are worth a look.

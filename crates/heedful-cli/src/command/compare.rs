@@ -17,6 +17,8 @@ use heedful_translate::train::Event;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::columns::columns;
+use crate::interrupt::Stopped;
+use crate::output::tell;
 use crate::{arguments, interrupt, output};
 
 /// Parts of a progress bar.
@@ -26,7 +28,7 @@ const BAR: u64 = 10_000;
 ///
 /// The rungs of the ladder (by default an RNN without attention, an RNN with attention, a Transformer) share corpus, tokenizer, seed and budget. They
 /// take turns of some seconds, so that their curves grow together. Then each translates the test set, line by line, and a report says what they score,
-/// also by sentence length, how sure that is, and what it does not show. Ctrl-C saves and stops; --resume goes on exactly where it stopped. After the end,
+/// also by sentence length, how sure that is, and what it does not show. Ctrl-C saves and stops (exit code 130); --resume goes on exactly where it stopped. After the end,
 /// --resume makes the report anew without training.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -100,17 +102,15 @@ impl Arguments {
         if validation.read > 0 {
             progress.say(format!("validation text: {}", validation.to_string().trim_end()));
         }
-        let stopped = format!("stopped; go on with `heedful compare --resume -o {}`", folder.display());
+        let stopped = Stopped(format!("stopped; go on with `heedful compare --resume -o {}`", folder.display()));
         if !comparison.train(&mut progress)? {
             progress.clear();
-            eprintln!("{stopped}");
-            return Ok(());
+            return Err(stopped.into());
         }
         let found = match comparison.report(&mut progress) {
             Err(CompareError::Stopped) => {
                 progress.clear();
-                eprintln!("{stopped}");
-                return Ok(());
+                return Err(stopped.into());
             }
             found => found?,
         };
@@ -283,7 +283,7 @@ impl Progress {
     }
 
     fn say(&self, line: impl AsRef<str>) {
-        self.all.suspend(|| eprintln!("{}", line.as_ref()));
+        self.all.suspend(|| tell(line.as_ref()));
     }
 
     fn clear(&self) {

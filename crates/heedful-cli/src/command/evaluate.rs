@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use heedful_translate::corpus::{Columns, Pair};
 use heedful_translate::decode::Reading;
-use heedful_translate::evaluate::{AlignmentQuality, Bleu, Buckets, ChrF, Links, Metric, TestSet, evaluate_alignments, looks_tokenized};
+use heedful_translate::evaluate::{
+    AlignmentQuality, Bleu, Buckets, ChrF, Links, Metric, ReferenceLinks, TestSet, evaluate_alignments, looks_tokenized,
+};
 use heedful_translate::text::{normalise, words};
 use heedful_translate::translator::{Search, Sentence, TranslateOptions, Translator};
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use crate::arguments;
 use crate::columns::columns;
 use crate::model::ModelArgument;
-use crate::output::{self, Output};
+use crate::output::{self, Output, tell};
 use crate::parallel::{every_pair, gold_links};
 
 /// Score a model's translations of a test set (BLEU, chrF), by sentence length, and its alignments (AER)
@@ -88,26 +90,42 @@ impl Arguments {
             reading: self.reading.or(defaults.reading),
             ..defaults
         };
-        let mut value = self.translation_scores(&pairs, &translator, &options)?;
-        if let Some(gold) = &self.gold {
-            value["alignment"] = self.alignment_scores(gold, &pairs, &translator, &options)?;
+        let gold = self.gold.as_ref().map(|gold| self.references(gold, &translator, pairs.len())).transpose()?;
+        let output = self.translations.as_ref().map(|path| Output::new(Some(path), self.files.iter().chain(&self.gold))).transpose()?;
+        let mut value = self.translation_scores(&pairs, &translator, &options, output)?;
+        if let Some(gold) = &gold {
+            value["alignment"] = alignment_scores(gold, &pairs, &translator, &options)?;
         }
         output::print(if self.json { format!("{value:#}\n") } else { as_text(&value) })
     }
 
-    fn translation_scores(&self, pairs: &[Pair], translator: &Translator, options: &TranslateOptions) -> Result<Value> {
+    /// The links of --gold for so many pairs, if the model has any to compare with them.
+    fn references(&self, gold: &Path, translator: &Translator, pairs: usize) -> Result<Vec<ReferenceLinks>> {
+        if translator.model().cross_attention().is_none() {
+            bail!("this model has no attention, so it has no alignments to compare with --gold");
+        }
+        gold_links(gold, self.gold_from_one, self.gold_reversed, pairs)
+    }
+
+    fn translation_scores(
+        &self,
+        pairs: &[Pair],
+        translator: &Translator,
+        options: &TranslateOptions,
+        output: Option<Output>,
+    ) -> Result<Value> {
         let test = TestSet::new(pairs, self.all_references);
         let start = std::time::Instant::now();
         let options = TranslateOptions { alignment: false, split_sentences: !self.whole_lines, ..*options };
         let translations = translator.translate(&test.sources, &options)?;
         let seconds = start.elapsed().as_secs_f64();
         let hypotheses: Vec<&str> = translations.iter().map(|translation| translation.text.as_str()).collect();
-        if let Some(path) = &self.translations {
+        if let Some(mut output) = output {
             let lines: Vec<String> = hypotheses.iter().map(|text| text.replace('\n', " ")).collect();
-            Output::new(Some(path))?.write(lines.join("\n") + "\n")?;
+            output.write(lines.join("\n") + "\n")?;
         }
         if looks_tokenized(&hypotheses) {
-            eprintln!("warning: the translations look tokenized; scores of tokenized text cannot be compared with others");
+            tell("warning: the translations look tokenized; scores of tokenized text cannot be compared with others");
         }
         let bleu = Bleu { lowercase: self.lowercase, ..Bleu::default() };
         let chrf = ChrF { lowercase: self.lowercase, ..ChrF::default() };
@@ -117,24 +135,20 @@ impl Arguments {
         }
         Ok(json!({ "sentences": test.sources.len(), "seconds": seconds, "scores": scores }))
     }
+}
 
-    fn alignment_scores(&self, gold: &Path, pairs: &[Pair], translator: &Translator, options: &TranslateOptions) -> Result<Value> {
-        if translator.model().cross_attention().is_none() {
-            bail!("this model has no attention, so it has no alignments to compare with --gold");
-        }
-        let references = gold_links(gold, self.gold_from_one, self.gold_reversed, pairs.len())?;
-        let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
-        let forced = translator.score(&texts, &TranslateOptions { alignment: true, ..*options })?;
-        let found: Vec<Links> = forced.iter().zip(pairs).map(|(sentence, pair)| links(sentence, pair)).collect();
-        let quality = AlignmentQuality::from_sums(&evaluate_alignments(&found, &references)?.sums());
-        Ok(json!({
-            "reading": options.reading.unwrap_or_default().to_string(),
-            "aer": quality.error_rate,
-            "precision": quality.precision,
-            "recall": quality.recall,
-            "links": quality.links,
-        }))
-    }
+fn alignment_scores(references: &[ReferenceLinks], pairs: &[Pair], translator: &Translator, options: &TranslateOptions) -> Result<Value> {
+    let texts: Vec<(&str, &str)> = pairs.iter().map(|pair| (pair.source.as_str(), pair.target.as_str())).collect();
+    let forced = translator.score(&texts, &TranslateOptions { alignment: true, ..*options })?;
+    let found: Vec<Links> = forced.iter().zip(pairs).map(|(sentence, pair)| links(sentence, pair)).collect();
+    let quality = AlignmentQuality::from_sums(&evaluate_alignments(&found, references)?.sums());
+    Ok(json!({
+        "reading": options.reading.unwrap_or_default().to_string(),
+        "aer": quality.error_rate,
+        "precision": quality.precision,
+        "recall": quality.recall,
+        "links": quality.links,
+    }))
 }
 
 /// The links of a pair between the words that white space separates, which is how people count them.
@@ -181,7 +195,7 @@ fn as_text(value: &Value) -> String {
             .filter_map(|column| column.get(i))
             .map(|bucket| format!("{:>24}", format!("{:.2} {:>14}", number(&bucket["score"]), range(&bucket["interval"]))))
             .collect();
-        let _ = writeln!(out, "{:>12}  {:>9}{}", text(&bucket["words"]), bucket["sentences"], cells.concat());
+        let _ = writeln!(out, "{:>12}  {:>9}{}", text(&bucket["words"]), number(&bucket["sentences"]), cells.concat());
     }
     let alignment = &value["alignment"];
     if alignment.is_object() {

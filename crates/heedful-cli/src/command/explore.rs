@@ -1,6 +1,6 @@
 //! `heedful explore`: the page that shows attention, served by the program itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +8,7 @@ use clap::Args;
 use heedful_explorer::{Access, Explorer, Patience, serve};
 use tokio::net::TcpListener;
 
+use crate::output::tell;
 use crate::{model, output};
 
 /// Look into attention in a browser: translate, follow the lecture, find heads, map long texts
@@ -61,13 +62,16 @@ impl Arguments {
         }
         let key = match self.api_key.clone().or_else(|| std::env::var("HEEDFUL_API_KEY").ok()) {
             Some(key) if key.trim().is_empty() => bail!("the API key is empty; leave --api-key out for a random one"),
+            Some(key) if !key.trim().bytes().all(|byte| byte.is_ascii_graphic()) => {
+                bail!("the API key holds spaces or letters beyond ASCII, which no HTTP header can carry; take letters, digits and signs")
+            }
             Some(key) => Some(key.trim().to_owned()),
             None if self.host.is_loopback() => None,
             None => Some(Access::random_key().context("making an API key")?),
         };
         if !self.host.is_loopback() {
-            eprintln!("warning: everybody who can reach {} and has the API key can use this server;", self.host);
-            eprintln!("warning: it speaks plain HTTP: on a network that you do not trust, put it behind a proxy with TLS");
+            tell(format_args!("warning: everybody who can reach {} and has the API key can use this server;", self.host));
+            tell("warning: it speaks plain HTTP: on a network that you do not trust, put it behind a proxy with TLS");
         }
         let router = explorer.with_access(Access { names: self.names.clone(), key: key.clone() }).router();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the server")?;
@@ -75,21 +79,35 @@ impl Arguments {
             let listener = self.listen().await?;
             // Before anybody is told the address, and may ask the program to end.
             let end = end().context("listening for signals")?;
-            let mut address = format!("http://{}/", listener.local_addr()?);
+            let mut address = self.address(listener.local_addr()?);
             if let Some(key) = &key {
                 // Behind the `#`, a browser keeps it to itself.
                 address.push_str("#key=");
-                address.push_str(key);
+                address.extend(key.bytes().map(percent_encoded));
             }
             output::print(format!("{address}\n"))?;
-            eprintln!("Press Ctrl-C to stop.");
+            if self.host.is_unspecified() && self.names.is_empty() {
+                tell("Others reach it at an address of this machine, or at a name of it that --name says.");
+            }
+            tell("Press Ctrl-C to stop.");
             if !self.no_open && open::that_detached(&address).is_err() {
-                eprintln!("There is no browser to open; go to the address above.");
+                tell("There is no browser to open; go to the address above.");
             }
             serve(listener, router, Patience::default(), end).await.context("serving")
         })?;
         runtime.shutdown_background();
         Ok(())
+    }
+
+    /// Where a browser finds a server that listens there.
+    fn address(&self, mut listener: SocketAddr) -> String {
+        if listener.ip().is_unspecified() {
+            if let Some(name) = self.names.first() {
+                return format!("http://{name}:{}/", listener.port());
+            }
+            listener.set_ip(if listener.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{listener}/")
     }
 
     /// At the port that was asked for; otherwise at the usual one, or at any.
@@ -122,6 +140,11 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async move {
         interrupt.recv().await;
     })
+}
+
+/// A byte of a key as it stands in an address.
+fn percent_encoded(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
 fn report(folder: &Path) -> Result<serde_json::Value> {

@@ -62,13 +62,15 @@ impl Arguments {
         // The score is then the mean over the tokens.
         let options = TranslateOptions { reading: self.reading.or(defaults.reading), normalisation: Normalisation::Average, ..defaults };
         let style = Style::of_stdout(if self.output.is_some() { When::Never } else { color });
-        let mut output = Output::new(self.output.as_deref())?;
         if let (Some(source), Some(target)) = (&self.source, &self.target) {
             let scored = translator.score(&[(source, target)], &options)?;
+            let mut output = Output::new(self.output.as_deref(), &self.input)?;
             return output.write(if self.json { self.line(&scored[0])? } else { in_full(&scored[0], style)? });
         }
         let Some(input) = &self.input else { bail!("there is nothing to score; give a sentence and its translation, or --input FILE") };
         let mut entries = open_pairs(&Files::tsv(input, self.columns))?;
+        let mut output = Output::new(self.output.as_deref(), [input])?;
+        output.write("")?;
         loop {
             let batch = entries.by_ref().take(PAIRS_AT_ONCE).map(|entry| pair(entry?)).collect::<Result<Vec<_>>>()?;
             let Some((first, ..)) = batch.first() else { return Ok(()) };

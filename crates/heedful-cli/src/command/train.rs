@@ -15,6 +15,8 @@ use heedful_translate::train::{CHECKPOINT, Event, Observer, Prepared, StopReason
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::columns::columns;
+use crate::interrupt::Stopped;
+use crate::output::tell;
 use crate::{interrupt, model, output};
 
 /// The configuration's file in a run's folder.
@@ -27,7 +29,7 @@ const BAR: u64 = 10_000;
 /// Train a translation model on parallel text
 ///
 /// Settings come from a preset or a model to start from, then a configuration file, then --set, then the other arguments; each of them goes over the ones before. The
-/// run's folder holds the configuration, the tokenizer, checkpoints, metrics.jsonl and, in the end, model.safetensors. Ctrl-C saves and stops;
+/// run's folder holds the configuration, the tokenizer, checkpoints, metrics.jsonl and, in the end, model.safetensors. Ctrl-C saves and stops (exit code 130);
 /// --resume goes on exactly where the run stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -108,14 +110,19 @@ impl Arguments {
         progress.bar.finish_and_clear();
         let path = config.training.output.join(MODEL);
         prepared.into_bundle(&config)?.save(&path, config.training.storage)?;
+        output::print(format!("{}\n", path.display()))?;
         let folder = config.training.output.display();
         let how = match outcome.reason {
             StopReason::Limit => "reached its limit".to_owned(),
             StopReason::Patience => format!("did not get better for {} validations", config.training.patience),
             StopReason::Asked => format!("was stopped; go on with `heedful train --resume -o {folder}`"),
         };
-        eprintln!("after {} updates the run {how}", outcome.updates);
-        output::print(format!("{}\n", path.display()))
+        let end = format!("after {} updates the run {how}", outcome.updates);
+        if outcome.reason == StopReason::Asked {
+            return Err(Stopped(end).into());
+        }
+        tell(end);
+        Ok(())
     }
 
     /// The model to start from, and the settings that it brings with it.
@@ -194,7 +201,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| tell(text));
     }
 
     fn reports(&self, prepared: &Prepared) {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::arguments;
 use crate::model::ModelArgument;
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::picture;
 use crate::picture_files::PictureFiles;
 use crate::terminal::{Style, When};
@@ -115,9 +115,9 @@ impl Arguments {
     pub fn run(self, color: When) -> Result<()> {
         let (translator, options) = self.model.load()?.into_translator()?;
         let options = self.options(options);
-        let mut output = Output::new(self.output.as_deref())?;
         let style = Style::of_stdout(if self.output.is_some() { When::Never } else { color });
         if !self.text.is_empty() {
+            let mut output = Output::new(self.output.as_deref(), &self.input)?;
             let text = self.text.join(" ");
             let translation = translator.translate(&[&text], &options)?.swap_remove(0);
             if self.pictures.any() {
@@ -132,9 +132,11 @@ impl Arguments {
         // Who types wants each line translated when it is ended.
         let at_once = if self.input.is_none() && stdin().is_terminal() { 1 } else { LINES_AT_ONCE };
         let mut lines = open_lines(&path)?;
+        let mut output = Output::new(self.output.as_deref(), &self.input)?;
+        output.write("")?;
         let progress = self.progress()?;
         loop {
-            let first = lines.number() + 1;
+            let before = lines.number();
             let batch = lines.by_ref().take(at_once).map(|line| text_of(line?)).collect::<Result<Vec<String>>>();
             let batch = batch.with_context(|| format!("reading {}", lines.name()))?;
             if batch.is_empty() {
@@ -142,10 +144,10 @@ impl Arguments {
                 return Ok(());
             }
             let translations = translator
-                .translate(&batch, &options)
-                .with_context(|| format!("translating {}, of which text 1 is line {first}", lines.name()))?;
+                .translate(&batch, &drawn_after(before, options))
+                .with_context(|| format!("translating {}, of which text 1 is line {}", lines.name(), before + 1))?;
             let mut text = String::new();
-            for (translation, number) in translations.iter().zip(first..) {
+            for (translation, number) in translations.iter().zip(before + 1..) {
                 text += &progress.suspend(|| self.shown(translation, number, style))?;
             }
             output.write(&text)?;
@@ -232,10 +234,18 @@ impl Arguments {
             }
         }
         for candidate in translation.sentences.iter().map(|sentence| &sentence.best).filter(|candidate| !candidate.finished) {
-            eprintln!("warning: line {number}: the translation was still going on at its largest length: {}", candidate.text);
+            tell(format_args!("warning: line {number}: the translation was still going on at its largest length: {}", candidate.text));
         }
         Ok(out)
     }
+}
+
+/// The options for what follows `lines` lines: what is drawn at random does not repeat what was drawn for those.
+fn drawn_after(lines: u64, mut options: TranslateOptions) -> TranslateOptions {
+    if let Search::Sample(sampling) = &mut options.search {
+        sampling.seed = sampling.seed.wrapping_add(lines.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    }
+    options
 }
 
 /// The text of a line, or an error that says which line has none.

@@ -1,6 +1,6 @@
 /** Everything shown is in the address: `#/view?name=value&...`. A value that is the default is left out. */
 import { computed, signal, type ReadonlySignal } from '@preact/signals';
-import './key.ts'; // Takes the key out of the address before it is read.
+import { decoded } from './key.ts'; // It also takes the key out of the address before that is read.
 import { recorded } from './recorded.ts';
 
 export interface Address {
@@ -10,7 +10,7 @@ export interface Address {
 
 function parse(hash: string): Address {
   const [path, query = ''] = hash.replace(/^#?\/?/, '').split('?', 2);
-  return { view: decodeURIComponent(path), params: new Map(new URLSearchParams(query)) };
+  return { view: decoded(path), params: new Map(new URLSearchParams(query)) };
 }
 
 function print({ view, params }: Address): string {

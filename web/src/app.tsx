@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { address, flag, link, open } from './address.ts';
 import { current } from './export/exportable.ts';
 import { FORMATS, save, type Format } from './export/files.ts';
-import { keyGroups, useKeys } from './keyboard.ts';
+import { characterKeys, keyGroups, toggleCharacterKeys, useKeys } from './keyboard.ts';
 import { Heads } from './heads/heads.tsx';
 import { Ladder } from './ladder/ladder.tsx';
 import { Lesson } from './lesson/lesson.tsx';
@@ -86,16 +86,19 @@ export function App() {
       {help && (
         <Dialog title="Help" onClose={() => setHelp(false)}>
           <p>Everything shown is in the address: copy it, and the same view opens again. Hovering previews, clicking pins, Shift-click adds, Escape clears.</p>
-          <dl class="keys">
+          <p><label><input type="checkbox" checked={characterKeys.value} onChange={toggleCharacterKeys} /> Keys of one character, such as <kbd>g</kbd>, do something</label></p>
+          <div class="keys">
             {keyGroups.value.toReversed().map((group) => (
-              <div key={group.title}>
+              <section key={group.title} aria-label={group.title}>
                 <h3>{group.title}</h3>
-                {group.keys.map((key) => (
-                  <div key={key.does} class="key"><dt>{key.keys.map((k) => <kbd key={k}>{KEY_NAMES[k] ?? k}</kbd>)}</dt><dd>{key.does}</dd></div>
-                ))}
-              </div>
+                <dl>
+                  {group.keys.map((key) => (
+                    <div key={key.does} class="key"><dt>{key.keys.map((k) => <kbd key={k}>{KEY_NAMES[k] ?? k}</kbd>)}</dt><dd>{key.does}</dd></div>
+                  ))}
+                </dl>
+              </section>
             ))}
-          </dl>
+          </div>
         </Dialog>
       )}
       {saving && (

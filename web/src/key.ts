@@ -4,17 +4,26 @@ import { signal } from '@preact/signals';
 
 const STORED = 'heedful.key';
 
+/** What was percent-encoded; a text that never was stays as it is. */
+export function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function first(): string | null {
   const given = location.hash.match(/^#key=(.+)$/)?.[1];
   try {
     if (!given) return sessionStorage.getItem(STORED);
-    sessionStorage.setItem(STORED, decodeURIComponent(given));
+    sessionStorage.setItem(STORED, decoded(given));
   } catch {
     // Storage may be forbidden; the key then lasts as long as the page.
   }
   if (!given) return null;
   history.replaceState(null, '', location.pathname);
-  return decodeURIComponent(given);
+  return decoded(given);
 }
 
 export const apiKey = signal(first());

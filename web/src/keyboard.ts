@@ -12,6 +12,28 @@ export interface Key {
 const groups = signal<readonly { readonly title: string; readonly keys: Key[] }[]>([]);
 export const keyGroups = groups;
 
+const STORED = 'heedful.keys';
+
+function stored(): boolean {
+  try {
+    return localStorage.getItem(STORED) !== 'off';
+  } catch {
+    return true; // Storage may be forbidden.
+  }
+}
+
+/** Whether letters, digits and signs do something: who speaks to the computer, or mistypes easily, turns that off (WCAG 2.1.4). */
+export const characterKeys = signal(stored());
+
+export function toggleCharacterKeys() {
+  characterKeys.value = !characterKeys.peek();
+  try {
+    localStorage.setItem(STORED, characterKeys.value ? 'on' : 'off');
+  } catch {
+    // The choice then lasts as long as the page.
+  }
+}
+
 const typing = (target: EventTarget | null) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && (target as HTMLInputElement).type !== 'checkbox' && (target as HTMLInputElement).type !== 'range');
 
@@ -26,6 +48,7 @@ const takes = (target: EventTarget | null, key: string) => {
 document.addEventListener('keydown', (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || takes(event.target, event.key)) return;
   if (document.querySelector('dialog[open]')) return;
+  if (event.key.length === 1 && event.key !== ' ' && !characterKeys.peek()) return;
   for (const group of groups.peek().toReversed()) {
     const key = group.keys.find((k) => k.keys.includes(event.key));
     if (key) {

@@ -278,6 +278,15 @@ test('heads: the grid, a head, a query, and what is set aside', () => inPage(asy
   await exportsWork(page, probe);
 }));
 
+test('heads: a text of some hundred tokens', () => inPage(async (page) => {
+  await page.goto(`#/heads?text=${encodeURIComponent(longText(330).replaceAll('\n', ''))}`);
+  const weights = () => page.locator('canvas').evaluateAll((all) => all.reduce((most, e) => Math.max(most, (e as HTMLCanvasElement).width * (e as HTMLCanvasElement).height), 0));
+  await page.locator('canvas').first().waitFor({ timeout: MAP });
+  assert.ok(await weights() > 130_000, `${await weights()} weights`);
+  await page.locator('[data-head="1.1"]').click();
+  await page.getByText(/layer 2, head 2/).first().waitFor();
+}));
+
 test('map: a long text, zoomed, searched and asked', () => inPage(async (page) => {
   await page.goto('#/map');
   await page.locator('#maptext').fill(longText(3000));
@@ -337,6 +346,14 @@ test('map: a long text, zoomed, searched and asked', () => inPage(async (page) =
   const probe = labels('[data-testid=row] li, [data-testid=column] li');
   await reopens(page, probe);
   await exportsWork(page, probe);
+  // A saved page has no more than what was seen: who moves on sees gaps and is told why, and the page stays alive.
+  const html = pathToFileURL(await saved(page, 'HTML')).href;
+  await inPage(async (other) => {
+    await other.goto(html);
+    await other.getByTestId('map').focus();
+    for (const key of ['0', '+', 'ArrowRight', '-']) await other.keyboard.press(key);
+    await other.getByText(/there is no server to ask for more/).first().waitFor();
+  }, { viewport: { width: 1900, height: 1000 } });
   // What is no longer needed can be forgotten.
   await page.getByRole('button', { name: 'another text' }).click();
   await page.getByRole('button', { name: 'Forget the test' }).first().click();
@@ -425,6 +442,18 @@ test('everywhere: help, tables, theme and views by keyboard', () => inPage(async
   const before = await theme();
   await page.keyboard.press('d');
   assert.notEqual(await theme(), before);
+  // Letters can be told to do nothing, which is remembered.
+  const letters = async () => {
+    await page.getByRole('button', { name: 'Help' }).click();
+    await page.getByRole('checkbox', { name: /Keys of one character/ }).click();
+    await page.keyboard.press('Escape');
+  };
+  await letters();
+  await page.reload();
+  await page.waitForSelector('.matrix');
+  await page.keyboard.press('g');
+  assert.match(page.url(), /#\/lesson/);
+  await letters();
   await page.keyboard.press('g');
   assert.match(page.url(), /#\/heads/);
   await page.keyboard.press('e');
@@ -437,6 +466,11 @@ test('everywhere: help, tables, theme and views by keyboard', () => inPage(async
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'To the content');
   assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement!).outlineStyle), 'none');
+}));
+
+test('everywhere: an address that is no address opens the first view', () => inPage(async (page) => {
+  await page.goto('#/%');
+  await page.locator('main[aria-label=Translate]').waitFor();
 }));
 
 test('text is never markup', () => inPage(async (page) => {

@@ -244,13 +244,16 @@ function Grid({ numbers, keys: labels, without, layer: at, head: chosen, maps }:
 /** As many heads as are sent at once. */
 const MOST_MAPS = 512;
 
+/** The largest weight; not `Math.max(...)`, which takes no more arguments than the stack has room for. */
+const largestOf = (weights: number[][]) => weights.reduce((most, row) => row.reduce((m, w) => Math.max(m, w), most), 1e-9);
+
 /** A head's map, one pixel a weight, as large as a cell. */
 function Thumbnail({ weights, colour }: { weights: number[][]; colour: (t: number) => string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [height, width] = [weights.length, weights[0]?.length ?? 0];
   useEffect(() => {
     const context = canvas.current!.getContext('2d')!;
-    const largest = Math.max(1e-9, ...weights.flat());
+    const largest = largestOf(weights);
     weights.forEach((row, r) => row.forEach((w, c) => {
       context.fillStyle = colour(position(w, largest, logarithmic.value));
       context.fillRect(c, r, 1, 1);
@@ -272,7 +275,7 @@ const linksOf = ({ queries, keys, prepared }: HeadPicture): Links => ({
 });
 
 const mapColour = (p: Palette, weights: number[][]) => {
-  const largest = Math.max(1e-9, ...weights.flat());
+  const largest = largestOf(weights);
   const colour = sequential(scale.value, p);
   return { largest, colour, of: (w: number) => colour(position(w, largest, logarithmic.value)) };
 };

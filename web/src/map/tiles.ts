@@ -1,5 +1,6 @@
 /** Tiles of one head's map: asked for when they are seen, dropped when they are not, coloured when they are drawn. */
 import { askNumbers, get, keepNumbers, keyOf, Refused, use, type MapInfo } from '../api.ts';
+import { recorded } from '../recorded.ts';
 
 export interface Tile {
   level: number;
@@ -27,12 +28,17 @@ export interface Colours {
 }
 
 const AT_ONCE = 6;
+
+/** After how many milliseconds what was refused is asked for again: a map that is being read is soon there, a server may come back, nothing else helps. */
+const patience = (status: number) => (recorded ? Infinity : status === 409 || status === 503 ? 1000 : status === 0 || status >= 500 ? 5000 : Infinity);
 /** About 100 MB. */
 const MOST_TILES = 400;
 
 export class TileStore {
   private readonly loaded = new Map<string, Loaded>();
   private readonly flying = new Map<string, AbortController>();
+  /** Not to be asked for, or not yet. */
+  private readonly refused = new Set<string>();
   private wanted: Tile[] = [];
   private seen: Tile[] = [];
   private shown: (() => void)[] = [];
@@ -55,7 +61,7 @@ export class TileStore {
     for (const tile of this.wanted) {
       if (this.flying.size >= AT_ONCE) return;
       const key = this.path(tile);
-      if (this.flying.has(key) || this.loaded.has(key)) continue;
+      if (this.flying.has(key) || this.loaded.has(key) || this.refused.has(key)) continue;
       const control = new AbortController();
       this.flying.set(key, control);
       askNumbers(get(key), control.signal).then(
@@ -70,8 +76,17 @@ export class TileStore {
           this.problem = null;
         },
         (error: unknown) => {
-          // A map that is still being read says so; it will be asked again.
-          if (!control.signal.aborted && !(error instanceof Refused && (error.status === 409 || error.status === 503))) this.problem = error instanceof Error ? error.message : String(error);
+          if (control.signal.aborted) return;
+          const status = error instanceof Refused ? error.status : -1;
+          this.refused.add(key);
+          if (patience(status) < Infinity) {
+            setTimeout(() => {
+              this.refused.delete(key);
+              if (!this.closed) this.pump();
+            }, patience(status));
+          }
+          // That it is still being read is no problem.
+          if (status !== 409 && status !== 503) this.problem = error instanceof Error ? error.message : String(error);
         },
       ).finally(() => {
         this.flying.delete(key);

@@ -170,12 +170,15 @@ impl State {
     }
 }
 
-/// Reads one text after the other, until all maps are gone.
+/// Reads one text after the other and forgets maps that nobody looks at, until there is nobody to make maps for.
 fn read_texts(shelf: &Weak<Shelf>, running: &AtomicUsize) {
     while let Some(shelf) = shelf.upgrade() {
         let state = locked(&shelf.state);
         let waited = shelf.news.wait_timeout_while(state, Duration::from_millis(500), |state| state.queue.is_empty());
-        let next = waited.unwrap_or_else(PoisonError::into_inner).0.queue.pop_front();
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.forget_idle();
+        let next = state.queue.pop_front();
+        drop(state);
         if let Some(map) = next {
             map.read(running);
         }

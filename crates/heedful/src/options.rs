@@ -73,7 +73,8 @@ impl<'a> Options<'a> {
         Self { scale: Some(scale), ..self }
     }
 
-    /// Bounds the scaled scores smoothly to `(-softcap, softcap)` (Gemma 2, 2024, section 2). Must be positive.
+    /// Bounds the scaled scores smoothly to `(-softcap, softcap)` (Gemma 2, 2024, section 2). Between 1e-15 and
+    /// 1e15.
     #[must_use]
     pub fn softcap(self, softcap: f32) -> Self {
         Self { softcap: Some(softcap), ..self }

@@ -12,7 +12,7 @@ pub enum Search {
     Greedy,
     /// The best of several prefixes side by side.
     Beam {
-        /// How many.
+        /// How many, from 1 to 1000.
         width: usize,
     },
     /// At random.
@@ -24,7 +24,7 @@ pub enum Search {
 pub struct TranslateOptions {
     /// How a translation is looked for.
     pub search: Search,
-    /// How many translations are returned for each sentence; greedy search has one.
+    /// How many translations are returned for each sentence, from 1 to 1000; greedy search has one.
     pub n_best: usize,
     /// How the log-probability of a translation becomes its score.
     pub normalisation: Normalisation,
